@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * An event loop over epoll, and the host's clock whose timers it drives.
+ *
+ * One thread runs a loop; callbacks run on it, one at a time, with no lock held.
+ * loop_add, loop_mod, loop_del, loop_post and loop_stop may be called from any
+ * thread. A source that another thread deletes may be called one last time while
+ * loop_del runs: call loop_sync() after it, from outside the loop's thread, before
+ * freeing what the callback uses.
+ */
+#ifndef BASE_LOOP_H
+#define BASE_LOOP_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/epoll.h>
+
+#include "base/clock.h"
+
+struct loop_src {
+	int fd;
+	void (*fn)(void *opaque, uint32_t events); /* EPOLLIN, EPOLLOUT, EPOLLHUP, ... */
+	void *opaque;
+};
+
+struct loop {
+	int epfd;
+	int wakefd;
+	atomic_bool stop;
+	pthread_mutex_t lock; /* guards posts, gen_wanted and gen_done */
+	pthread_cond_t cond; /* gen_done moved on */
+	struct loop_post *posts;
+	uint64_t gen_wanted;
+	uint64_t gen_done;
+	struct loop_src wake_src;
+};
+
+/* A call to make on the loop's thread. Embed one; it is free again once fn runs. */
+struct loop_post {
+	void (*fn)(void *opaque);
+	void *opaque;
+	bool queued; /* guarded by the loop's lock */
+	struct loop_post *next;
+};
+
+int loop_init(struct loop *loop) __must_check;
+void loop_destroy(struct loop *loop);
+
+/* src stays the caller's and must live until loop_del(). 0 or -errno. */
+int loop_add(struct loop *loop, struct loop_src *src, uint32_t events) __must_check;
+int loop_mod(struct loop *loop, struct loop_src *src, uint32_t events);
+void loop_del(struct loop *loop, struct loop_src *src);
+
+/* Queues post unless it is queued already. */
+void loop_post(struct loop *loop, struct loop_post *post);
+
+/* Waits until a callback that was running has returned. Not on the loop's thread. */
+void loop_sync(struct loop *loop);
+
+/* Runs until loop_stop(). Returns 0, or -errno when epoll itself fails. */
+int loop_run(struct loop *loop);
+void loop_stop(struct loop *loop);
+
+/* A loop with a thread of its own, all signals blocked in it. */
+struct iothread {
+	struct loop loop;
+	pthread_t thread;
+	bool running;
+	char name[16]; /* what ps and top show */
+};
+
+int iothread_start(struct iothread *t, const char *name) __must_check;
+/* Stops and joins. Harmless on one that was never started (zeroed). */
+void iothread_stop(struct iothread *t);
+
+/* The host's clock: CLOCK_MONOTONIC and CLOCK_REALTIME, timers on a loop by one timerfd. */
+struct host_clock {
+	struct clock clock;
+	struct loop *loop;
+	struct loop_src src;
+	pthread_mutex_t lock; /* guards the list and every timer on it */
+	struct timer *armed; /* sorted by deadline */
+};
+
+int host_clock_init(struct host_clock *hc, struct loop *loop) __must_check;
+void host_clock_destroy(struct host_clock *hc);
+
+#endif
