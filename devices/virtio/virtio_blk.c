@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: MIT */
+#include "devices/virtio/virtio_blk.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "devices/virtio/virtio_pci.h"
+
+#define DEFAULT_QUEUE_SIZE 256
+
+/* 5.2.3 */
+#define F_SEG_MAX (1ull << 2)
+#define F_RO (1ull << 5)
+#define F_BLK_SIZE (1ull << 6)
+#define F_FLUSH (1ull << 9)
+#define F_MQ (1ull << 12)
+
+/* 5.2.4: offsets in the device's configuration */
+#define CONFIG_CAPACITY 0
+#define CONFIG_SEG_MAX 12
+#define CONFIG_BLK_SIZE 20
+#define CONFIG_NUM_QUEUES 34
+#define CONFIG_LEN 60
+
+/* 5.2.6 */
+#define T_IN 0
+#define T_OUT 1
+#define T_FLUSH 4
+#define T_GET_ID 8
+#define S_OK 0
+#define S_IOERR 1
+#define S_UNSUPP 2
+#define ID_BYTES 20
+
+struct req_header {
+	uint32_t type;
+	uint32_t ioprio;
+	uint64_t sector;
+};
+
+struct blk_queue;
+
+struct blk_req {
+	struct block_req b;
+	struct virtq_buf buf;
+	struct blk_queue *bq;
+	uint8_t *status; /* in guest memory */
+	uint64_t written; /* bytes of the buffer that success changes, status not counted */
+	struct blk_req *next; /* the free list */
+};
+
+/* One thread's own, but for create and destroy. */
+struct blk_queue {
+	struct virtio_blk *blk;
+	struct virtio_queue *q;
+	struct blk_req *reqs; /* one more than can be in flight */
+	struct iovec *iovs;
+	struct blk_req *free; /* last in, first out: few pages are ever touched */
+	bool batching; /* who pushes need not flush: the batch's end does */
+};
+
+struct virtio_blk_state {
+	struct virtio_pci_state vp;
+};
+
+struct virtio_blk {
+	struct virtio_pci vp; /* its struct device first */
+	struct block *block;
+	struct iothread io; /* where the board gave us no loop */
+	struct blk_queue *queues;
+	unsigned nr_queues;
+	bool attached; /* the back-end is */
+	bool writethrough; /* constant while queues run */
+	struct virtio_blk_state s;
+};
+
+static struct virtio_blk *to_blk(struct device *dev)
+{
+	return container_of(dev, struct virtio_blk, vp.dev);
+}
+
+static struct virtio_blk *vdev_to_blk(struct virtio_dev *vdev)
+{
+	return container_of(vdev, struct virtio_blk, vp.vdev);
+}
+
+static void req_put(struct blk_req *req)
+{
+	req->next = req->bq->free;
+	req->bq->free = req;
+}
+
+/* Gives the request back to the guest. data: bytes written in front of the status. */
+static void req_complete(struct blk_req *req, uint8_t status, uint64_t data)
+{
+	struct blk_queue *bq = req->bq;
+	struct virtio_queue *q = bq->q;
+
+	*req->status = status;
+	mem_mark(q->vq.mem, req->status, 1);
+	virtq_push(&q->vq, &req->buf, data + 1);
+	req_put(req);
+	if (!bq->batching)
+		virtio_queue_flush(q);
+}
+
+static void req_done(struct block_req *b, int result)
+{
+	struct blk_req *req = container_of(b, struct blk_req, b);
+	struct virtio_blk *blk = req->bq->blk;
+
+	/* 5.2.6.2: for a driver that cannot flush a write is stable once it completes. */
+	if (!result && b->op == BLOCK_WRITE && blk->writethrough) {
+		b->op = BLOCK_FLUSH;
+		block_submit(blk->block, b);
+		if (!req->bq->batching)
+			block_kick(blk->block);
+		return;
+	}
+	req_complete(req, result ? S_IOERR : S_OK, result ? 0 : req->written);
+}
+
+static void req_rw(struct blk_req *req, enum block_op op, uint64_t sector)
+{
+	struct virtq_buf *buf = &req->buf;
+	bool in = op == BLOCK_READ;
+	uint64_t len = in ? buf->in_len : buf->out_len;
+
+	if (len % BLOCK_SECTOR || sector > UINT64_MAX / BLOCK_SECTOR) {
+		req_complete(req, S_IOERR, 0);
+		return;
+	}
+	req->written = in ? len : 0;
+	req->b = (struct block_req){
+		.op = op,
+		.offset = sector * BLOCK_SECTOR,
+		.iov = in ? buf->in : buf->out,
+		.nr_iov = in ? buf->nr_in : buf->nr_out,
+		.len = len,
+		.done = req_done,
+	};
+	block_submit(req->bq->blk->block, &req->b);
+}
+
+static void req_flush(struct blk_req *req)
+{
+	req->written = 0;
+	req->b = (struct block_req){ .op = BLOCK_FLUSH, .done = req_done };
+	block_submit(req->bq->blk->block, &req->b);
+}
+
+static void req_get_id(struct blk_req *req)
+{
+	char id[ID_BYTES] = { 0 };
+
+	_Static_assert(ID_BYTES == BLOCK_SERIAL_LEN, "the serial number fits");
+	memcpy(id, req->bq->blk->block->serial, ID_BYTES);
+	req_complete(req, S_OK, virtq_buf_fill(&req->buf, id, sizeof(id)));
+}
+
+/* False for a request that has no room for an answer. */
+static bool req_start(struct blk_req *req)
+{
+	struct req_header h;
+
+	/* The status is the last byte, wherever the guest has put the descriptors' borders. */
+	req->status = virtq_buf_chop(&req->buf);
+	if (!req->status)
+		return false;
+	if (!virtq_buf_pull(&req->buf, &h, sizeof(h))) {
+		req_complete(req, S_IOERR, 0);
+		return true;
+	}
+	switch (h.type) {
+	case T_IN:
+		req_rw(req, BLOCK_READ, h.sector);
+		break;
+	case T_OUT:
+		req_rw(req, BLOCK_WRITE, h.sector);
+		break;
+	case T_FLUSH:
+		req_flush(req);
+		break;
+	case T_GET_ID:
+		req_get_id(req);
+		break;
+	default:
+		req_complete(req, S_UNSUPP, 0);
+		break;
+	}
+	return true;
+}
+
+/* Takes and submits what is there, one ring's worth at most. As virtq_pop(). */
+static int start_batch(struct blk_queue *bq)
+{
+	struct virtq *vq = &bq->q->vq;
+
+	for (unsigned i = 0; i < vq->size; i++) {
+		struct blk_req *req = bq->free; /* there is one: see blk_queue.reqs */
+		int ret = virtq_pop(vq, &req->buf);
+
+		if (ret <= 0)
+			return ret;
+		bq->free = req->next;
+		if (!req_start(req)) {
+			virtq_push(vq, &req->buf, 0);
+			req_put(req);
+			return virtq_break(vq, "a request without a status byte");
+		}
+	}
+	return 1;
+}
+
+/* How many batches before others on this thread get their turn. */
+#define MAX_BATCHES 8
+
+static void blk_handle(struct virtio_queue *q)
+{
+	struct virtio_blk *blk = vdev_to_blk(q->vdev);
+	struct blk_queue *bq = &blk->queues[q->index];
+
+	for (unsigned i = 0; i < MAX_BATCHES; i++) {
+		int ret;
+
+		virtq_disable_kicks(&q->vq);
+		bq->batching = true;
+		ret = start_batch(bq);
+		block_kick(blk->block);
+		bq->batching = false;
+		virtio_queue_flush(q);
+		if (ret < 0) {
+			virtio_queue_broken(q);
+			return;
+		}
+		if (!ret && !virtq_enable_kicks(&q->vq))
+			return;
+	}
+	virtio_queue_kick(q);
+}
+
+static void blk_config_read(struct virtio_dev *vdev, unsigned offset, void *buf, unsigned len)
+{
+	const struct virtio_blk *blk = vdev_to_blk(vdev);
+	uint8_t config[CONFIG_LEN] = { 0 };
+
+	store_le(config + CONFIG_CAPACITY, 8, blk->block->size / BLOCK_SECTOR);
+	store_le(config + CONFIG_SEG_MAX, 4, vdev->queue_size - 2u); /* header and status */
+	store_le(config + CONFIG_BLK_SIZE, 4, BLOCK_SECTOR);
+	store_le(config + CONFIG_NUM_QUEUES, 2, vdev->nr_queues);
+	memcpy(buf, config + offset, len);
+}
+
+static void blk_features_changed(struct virtio_dev *vdev, uint64_t features)
+{
+	vdev_to_blk(vdev)->writethrough = !(features & F_FLUSH);
+}
+
+static const struct virtio_ops blk_virtio_ops = {
+	.handle = blk_handle,
+	.config_read = blk_config_read,
+	.features_changed = blk_features_changed,
+};
+
+static void blk_free(struct virtio_blk *blk)
+{
+	virtio_pci_destroy(&blk->vp);
+	if (blk->attached)
+		(void)block_attach(blk->block, NULL);
+	iothread_stop(&blk->io);
+	for (unsigned i = 0; i < blk->nr_queues; i++) {
+		free(blk->queues[i].reqs);
+		free(blk->queues[i].iovs);
+	}
+	free(blk->queues);
+	free(blk);
+}
+
+static void blk_destroy(struct device *dev)
+{
+	blk_free(to_blk(dev));
+}
+
+static const struct state_field blk_fields[] = {
+	VIRTIO_PCI_STATE_FIELDS(struct virtio_blk_state, vp),
+};
+
+static const struct state_desc blk_state = {
+	.version = 1,
+	.fields = blk_fields,
+	.nr_fields = ARRAY_SIZE(blk_fields),
+};
+
+static const struct device_ops blk_ops = {
+	.type = "virtio-blk",
+	.reset = virtio_pci_reset,
+	.destroy = blk_destroy,
+	.state = &blk_state,
+	.state_offset = offsetof(struct virtio_blk, s),
+	.pre_save = virtio_pci_pre_save,
+	.post_load = virtio_pci_post_load,
+};
+
+static int queue_create(struct virtio_blk *blk, unsigned i, unsigned queue_size)
+{
+	struct blk_queue *bq = &blk->queues[i];
+	unsigned nr = queue_size + 1;
+
+	bq->blk = blk;
+	bq->reqs = calloc(nr, sizeof(*bq->reqs));
+	bq->iovs = calloc((size_t)nr * queue_size, sizeof(*bq->iovs));
+	blk->nr_queues++;
+	if (!bq->reqs || !bq->iovs)
+		return -ENOMEM;
+	for (unsigned k = nr; k-- > 0;) {
+		struct blk_req *req = &bq->reqs[k];
+
+		req->bq = bq;
+		req->buf.iov = &bq->iovs[(size_t)k * queue_size];
+		req->buf.max_iov = queue_size;
+		req_put(req);
+	}
+	return 0;
+}
+
+int virtio_blk_create(const struct virtio_blk_config *cfg, struct device **out)
+{
+	unsigned nr = cfg->queues ? cfg->queues : 1;
+	uint16_t size = cfg->queue_size ? cfg->queue_size : DEFAULT_QUEUE_SIZE;
+	struct virtio_pci_config vpc = {
+		.host = cfg->pci,
+		.devfn = cfg->devfn,
+		.type = VIRTIO_ID_BLOCK,
+		.class = 0x010000, /* SCSI storage: what drivers and firmware expect */
+		.virtio = {
+			.ops = &blk_virtio_ops,
+			.mem = cfg->mem,
+			.loop = cfg->loop,
+			.features = F_SEG_MAX | F_BLK_SIZE | F_FLUSH,
+			.config_len = CONFIG_LEN,
+			.queue_size = size,
+			.nr_queues = nr,
+		},
+	};
+	struct virtio_blk *blk;
+	int ret = 0;
+
+	if (nr > VIRTIO_MAX_QUEUES || !is_pow2(size) || size < 4 || size > VIRTQ_MAX_SIZE)
+		return -EINVAL;
+	blk = calloc(1, sizeof(*blk));
+	if (!blk)
+		return -ENOMEM;
+	device_init(&blk->vp.dev, &blk_ops, cfg->name);
+	blk->block = cfg->block;
+	blk->queues = calloc(nr, sizeof(*blk->queues));
+	if (!blk->queues)
+		ret = -ENOMEM;
+	for (unsigned i = 0; i < nr && !ret; i++)
+		ret = queue_create(blk, i, size);
+	if (!ret && !cfg->loop) {
+		ret = iothread_start(&blk->io, cfg->name);
+		vpc.virtio.loop = &blk->io.loop;
+	}
+	if (!ret) {
+		ret = block_attach(blk->block, vpc.virtio.loop);
+		blk->attached = !ret;
+	}
+	vpc.s = &blk->s.vp;
+	if (cfg->block->readonly)
+		vpc.virtio.features |= F_RO;
+	if (nr > 1)
+		vpc.virtio.features |= F_MQ;
+	if (!ret)
+		ret = virtio_pci_init(&blk->vp, &vpc);
+	if (ret) {
+		pthread_mutex_destroy(&blk->vp.dev.lock);
+		blk_free(blk);
+		return ret;
+	}
+	for (unsigned i = 0; i < nr; i++)
+		blk->queues[i].q = &blk->vp.vdev.queues[i];
+	*out = &blk->vp.dev;
+	return 0;
+}

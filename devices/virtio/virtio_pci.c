@@ -1,0 +1,700 @@
+/* SPDX-License-Identifier: MIT */
+#include "devices/virtio/virtio_pci.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "devices/pci/pci_host.h"
+
+#define NO_VECTOR 0xffff /* 4.1.5.1.2 */
+
+#define ISR_QUEUE 1 /* 4.1.4.5 */
+#define ISR_CONFIG 2
+
+/* 4.1.4: what a vendor capability points at, and its layout */
+#define CAP_COMMON 1
+#define CAP_NOTIFY 2
+#define CAP_ISR 3
+#define CAP_DEVICE 4
+#define CAP_PCI 5
+#define CAP_LEN 16
+#define CAP_NOTIFY_LEN 20 /* with notify_off_multiplier */
+#define CAP_PCI_LEN 20 /* with pci_cfg_data */
+#define CAP_BAR 4 /* offsets */
+#define CAP_OFFSET 8
+#define CAP_LENGTH 12
+#define CAP_PCI_DATA 16
+
+#define BAR_NOTIFY 0
+#define BAR_REGS 1
+#define NOTIFY_STRIDE 4
+
+#define REGS_SIZE 0x1000
+#define REGS_COMMON 0x000
+#define REGS_ISR 0x040
+#define REGS_DEVICE 0x100
+#define REGS_DEVICE_MAX 0x100
+#define REGS_MSIX_TABLE 0x800
+#define REGS_MSIX_PBA 0xc00
+
+/* Common configuration, 4.1.4.3. Of a 64-bit field each half is a register (4.1.3.1). */
+enum common_reg {
+	DEVICE_FEATURE_SELECT = 0x00,
+	DEVICE_FEATURE = 0x04,
+	DRIVER_FEATURE_SELECT = 0x08,
+	DRIVER_FEATURE = 0x0c,
+	CONFIG_MSIX_VECTOR = 0x10,
+	NUM_QUEUES = 0x12,
+	DEVICE_STATUS = 0x14,
+	CONFIG_GENERATION = 0x15,
+	QUEUE_SELECT = 0x16,
+	QUEUE_SIZE = 0x18,
+	QUEUE_MSIX_VECTOR = 0x1a,
+	QUEUE_ENABLE = 0x1c,
+	QUEUE_NOTIFY_OFF = 0x1e,
+	QUEUE_DESC = 0x20,
+	QUEUE_DRIVER = 0x28,
+	QUEUE_DEVICE = 0x30,
+	COMMON_LEN = 0x38,
+};
+
+static const struct common_reg_info {
+	uint8_t offset;
+	uint8_t width;
+	bool writable;
+	const char *name;
+} common_regs[] = {
+	{ DEVICE_FEATURE_SELECT, 4, true, "device_feature_select" },
+	{ DEVICE_FEATURE, 4, false, "device_feature" },
+	{ DRIVER_FEATURE_SELECT, 4, true, "driver_feature_select" },
+	{ DRIVER_FEATURE, 4, true, "driver_feature" },
+	{ CONFIG_MSIX_VECTOR, 2, true, "config_msix_vector" },
+	{ NUM_QUEUES, 2, false, "num_queues" },
+	{ DEVICE_STATUS, 1, true, "device_status" },
+	{ CONFIG_GENERATION, 1, false, "config_generation" },
+	{ QUEUE_SELECT, 2, true, "queue_select" },
+	{ QUEUE_SIZE, 2, true, "queue_size" },
+	{ QUEUE_MSIX_VECTOR, 2, true, "queue_msix_vector" },
+	{ QUEUE_ENABLE, 2, true, "queue_enable" },
+	{ QUEUE_NOTIFY_OFF, 2, false, "queue_notify_off" },
+	{ QUEUE_DESC, 4, true, "queue_desc_low" },
+	{ QUEUE_DESC + 4, 4, true, "queue_desc_high" },
+	{ QUEUE_DRIVER, 4, true, "queue_driver_low" },
+	{ QUEUE_DRIVER + 4, 4, true, "queue_driver_high" },
+	{ QUEUE_DEVICE, 4, true, "queue_device_low" },
+	{ QUEUE_DEVICE + 4, 4, true, "queue_device_high" },
+};
+
+static struct virtio_pci *to_vp(struct device *dev)
+{
+	return container_of(dev, struct virtio_pci, dev);
+}
+
+static struct virtio_pci *vdev_to_vp(struct virtio_dev *vdev)
+{
+	return container_of(vdev, struct virtio_pci, vdev);
+}
+
+/* Interrupts: any thread */
+
+/* Called with isr_lock held. */
+static void intx_update(struct virtio_pci *vp)
+{
+	pci_intx_set(&vp->pci, vp->s->isr && !pci_msix_enabled(&vp->pci));
+}
+
+static void isr_set(struct virtio_pci *vp, uint8_t bits)
+{
+	pthread_mutex_lock(&vp->isr_lock);
+	vp->s->isr |= bits;
+	intx_update(vp);
+	pthread_mutex_unlock(&vp->isr_lock);
+}
+
+static uint8_t isr_take(struct virtio_pci *vp)
+{
+	uint8_t isr;
+
+	pthread_mutex_lock(&vp->isr_lock);
+	isr = vp->s->isr;
+	vp->s->isr = 0;
+	intx_update(vp);
+	pthread_mutex_unlock(&vp->isr_lock);
+	return isr;
+}
+
+static uint16_t vector_get(const uint16_t *vector)
+{
+	return __atomic_load_n(vector, __ATOMIC_RELAXED);
+}
+
+static void vector_set(struct virtio_pci *vp, uint16_t *vector, uint32_t v)
+{
+	bool ok = vp->pci.msix && v < vp->msix.nr;
+
+	__atomic_store_n(vector, ok ? (uint16_t)v : NO_VECTOR, __ATOMIC_RELAXED);
+}
+
+static void notify_queue(struct virtio_dev *vdev, unsigned queue)
+{
+	struct virtio_pci *vp = vdev_to_vp(vdev);
+
+	if (pci_msix_enabled(&vp->pci))
+		pci_msix_notify(&vp->pci, vector_get(&vp->s->queue_vector[queue]));
+	else
+		isr_set(vp, ISR_QUEUE);
+}
+
+static void notify_config(struct virtio_dev *vdev)
+{
+	struct virtio_pci *vp = vdev_to_vp(vdev);
+
+	isr_set(vp, ISR_CONFIG); /* with MSI-X too: 4.1.4.5.1 */
+	pci_msix_notify(&vp->pci, vector_get(&vp->s->config_vector));
+}
+
+static void set_kicks(struct virtio_dev *vdev, bool on)
+{
+	struct virtio_pci *vp = vdev_to_vp(vdev);
+
+	for (unsigned i = 0; i < vdev->nr_queues; i++) {
+		struct pci_eventfd *e = &vp->doorbells[i];
+
+		if (on) {
+			*e = (struct pci_eventfd){ .offset = i * NOTIFY_STRIDE,
+						   .width = 2,
+						   .fd = vdev->queues[i].kick_fd };
+			/* Cannot fail, the doorbell lies in the BAR; else the handler kicks. */
+			(void)!pci_bar_add_eventfd(&vp->pci, BAR_NOTIFY, e);
+		} else {
+			pci_bar_remove_eventfd(&vp->pci, BAR_NOTIFY, e);
+		}
+	}
+}
+
+static const struct virtio_transport_ops transport = {
+	.notify_queue = notify_queue,
+	.notify_config = notify_config,
+	.set_kicks = set_kicks,
+};
+
+/* The transport's part of a device reset (4.1.4.3.1, 4.1.5.1.2.1). */
+static void registers_reset(struct virtio_pci *vp)
+{
+	struct virtio_pci_state *s = vp->s;
+
+	s->device_feature_select = 0;
+	s->driver_feature_select = 0;
+	s->queue_select = 0;
+	s->config_vector = NO_VECTOR;
+	for (unsigned i = 0; i < VIRTIO_MAX_QUEUES; i++)
+		s->queue_vector[i] = NO_VECTOR;
+	(void)isr_take(vp);
+	pci_msix_clear_pending(&vp->pci);
+}
+
+/* The address that a register of the selected queue holds half of. */
+static uint64_t *queue_addr(struct virtio_state *s, unsigned queue, unsigned reg)
+{
+	switch (reg & ~7u) {
+	case QUEUE_DESC:
+		return &s->desc[queue];
+	case QUEUE_DRIVER:
+		return &s->avail[queue];
+	default:
+		return &s->used[queue];
+	}
+}
+
+/* 4.1.4.3: of a queue that is not there, all fields read 0; above all its size. */
+static uint32_t queue_reg_read(struct virtio_pci *vp, unsigned reg)
+{
+	struct virtio_state *s = &vp->s->virtio;
+	unsigned q = vp->s->queue_select;
+
+	if (q >= vp->vdev.nr_queues)
+		return reg == QUEUE_MSIX_VECTOR ? NO_VECTOR : 0;
+	switch (reg) {
+	case QUEUE_SIZE:
+		return s->size[q];
+	case QUEUE_MSIX_VECTOR:
+		return vp->s->queue_vector[q];
+	case QUEUE_ENABLE:
+		return s->enabled[q];
+	case QUEUE_NOTIFY_OFF:
+		return q;
+	default:
+		return (uint32_t)(*queue_addr(s, q, reg) >> (reg & 4) * 8);
+	}
+}
+
+static void queue_reg_write(struct virtio_pci *vp, unsigned reg, uint32_t v)
+{
+	struct virtio_state *s = &vp->s->virtio;
+	unsigned q = vp->s->queue_select;
+	uint64_t *addr;
+
+	if (q >= vp->vdev.nr_queues)
+		return;
+	if (reg == QUEUE_MSIX_VECTOR) {
+		vector_set(vp, &vp->s->queue_vector[q], v);
+		return;
+	}
+	if (s->enabled[q]) /* frozen: 4.1.4.3.2 */
+		return;
+	switch (reg) {
+	case QUEUE_SIZE:
+		if (is_pow2(v) && v <= vp->vdev.queue_size)
+			s->size[q] = (uint16_t)v;
+		break;
+	case QUEUE_ENABLE:
+		if (v == 1)
+			virtio_queue_enable(&vp->vdev, q);
+		break;
+	default:
+		addr = queue_addr(s, q, reg);
+		if (reg & 4)
+			*addr = (uint32_t)*addr | (uint64_t)v << 32;
+		else
+			*addr = (*addr & ~0xffffffffull) | v;
+		break;
+	}
+}
+
+static uint32_t feature_word(uint64_t features, uint32_t select)
+{
+	return select < 2 ? (uint32_t)(features >> select * 32) : 0;
+}
+
+static uint32_t common_reg_read(struct virtio_pci *vp, unsigned reg)
+{
+	const struct virtio_pci_state *s = vp->s;
+
+	switch (reg) {
+	case DEVICE_FEATURE_SELECT:
+		return s->device_feature_select;
+	case DEVICE_FEATURE:
+		return feature_word(vp->vdev.features, s->device_feature_select);
+	case DRIVER_FEATURE_SELECT:
+		return s->driver_feature_select;
+	case DRIVER_FEATURE:
+		return feature_word(s->virtio.driver_features, s->driver_feature_select);
+	case CONFIG_MSIX_VECTOR:
+		return s->config_vector;
+	case NUM_QUEUES:
+		return vp->vdev.nr_queues;
+	case DEVICE_STATUS:
+		return virtio_get_status(&vp->vdev);
+	case CONFIG_GENERATION:
+		return s->virtio.config_generation;
+	case QUEUE_SELECT:
+		return s->queue_select;
+	default:
+		return queue_reg_read(vp, reg);
+	}
+}
+
+static void driver_feature_write(struct virtio_pci *vp, uint32_t v)
+{
+	struct virtio_pci_state *s = vp->s;
+	unsigned shift = s->driver_feature_select * 32;
+
+	/* Settled by FEATURES_OK (3.1.1); bits beyond 63 are none of ours. */
+	if (s->driver_feature_select > 1 || (s->virtio.status & VIRTIO_STATUS_FEATURES_OK))
+		return;
+	s->virtio.driver_features &= ~(0xffffffffull << shift);
+	s->virtio.driver_features |= (uint64_t)v << shift;
+}
+
+static void common_reg_write(struct virtio_pci *vp, unsigned reg, uint32_t v)
+{
+	switch (reg) {
+	case DEVICE_FEATURE_SELECT:
+		vp->s->device_feature_select = v;
+		break;
+	case DRIVER_FEATURE_SELECT:
+		vp->s->driver_feature_select = v;
+		break;
+	case DRIVER_FEATURE:
+		driver_feature_write(vp, v);
+		break;
+	case CONFIG_MSIX_VECTOR:
+		vector_set(vp, &vp->s->config_vector, v);
+		break;
+	case DEVICE_STATUS:
+		virtio_set_status(&vp->vdev, (uint8_t)v);
+		if (!v)
+			registers_reset(vp);
+		break;
+	case QUEUE_SELECT:
+		vp->s->queue_select = (uint16_t)v;
+		break;
+	default:
+		queue_reg_write(vp, reg, v);
+		break;
+	}
+}
+
+static const struct common_reg_info *common_reg_find(uint64_t offset, unsigned width)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(common_regs); i++)
+		if (common_regs[i].offset <= offset &&
+		    offset + width <= common_regs[i].offset + common_regs[i].width)
+			return &common_regs[i];
+	return NULL;
+}
+
+/* An access to more than one register is an access to each. */
+static uint32_t common_read(struct virtio_pci *vp, uint64_t offset, unsigned width)
+{
+	const struct common_reg_info *r = common_reg_find(offset, width);
+	unsigned half = width / 2;
+
+	if (r)
+		return common_reg_read(vp, r->offset) >> (offset - r->offset) * 8;
+	if (!half)
+		return 0;
+	return (common_read(vp, offset, half) & (uint32_t)width_mask(half)) |
+	       common_read(vp, offset + half, half) << half * 8;
+}
+
+static void common_write(struct virtio_pci *vp, uint64_t offset, unsigned width, uint32_t v)
+{
+	const struct common_reg_info *r = common_reg_find(offset, width);
+	unsigned half = width / 2;
+
+	if (r) {
+		/* Part of a register is no access that the specification knows. */
+		if (r->writable && r->width == width)
+			common_reg_write(vp, r->offset, v);
+	} else if (half) {
+		common_write(vp, offset, half, v & (uint32_t)width_mask(half));
+		common_write(vp, offset + half, half, v >> half * 8);
+	}
+}
+
+static uint64_t device_config_read(struct virtio_pci *vp, uint64_t offset, unsigned width)
+{
+	struct virtio_dev *vdev = &vp->vdev;
+	uint64_t v = 0;
+
+	if (offset < vdev->config_len)
+		vdev->ops->config_read(vdev, (unsigned)offset, &v,
+				       (unsigned)min_u64(width, vdev->config_len - offset));
+	return v;
+}
+
+static void device_config_write(struct virtio_pci *vp, uint64_t offset, unsigned width, uint64_t v)
+{
+	struct virtio_dev *vdev = &vp->vdev;
+
+	if (vdev->ops->config_write && offset < vdev->config_len)
+		vdev->ops->config_write(vdev, (unsigned)offset, &v,
+					(unsigned)min_u64(width, vdev->config_len - offset));
+}
+
+static uint64_t regs_read(struct device *dev, uint64_t offset, unsigned width)
+{
+	struct virtio_pci *vp = to_vp(dev);
+
+	if (offset < COMMON_LEN)
+		return common_read(vp, offset, width);
+	if (offset == REGS_ISR)
+		return isr_take(vp);
+	if (offset >= REGS_MSIX_PBA)
+		return pci_msix_pba_read(&vp->pci, offset - REGS_MSIX_PBA, width);
+	if (offset >= REGS_MSIX_TABLE)
+		return pci_msix_read(&vp->pci, offset - REGS_MSIX_TABLE, width);
+	if (offset >= REGS_DEVICE)
+		return device_config_read(vp, offset - REGS_DEVICE, width);
+	return 0;
+}
+
+static void regs_write(struct device *dev, uint64_t offset, unsigned width, uint64_t v)
+{
+	struct virtio_pci *vp = to_vp(dev);
+
+	if (offset < COMMON_LEN)
+		common_write(vp, offset, width, (uint32_t)v);
+	else if (offset >= REGS_MSIX_TABLE && offset < REGS_MSIX_PBA)
+		pci_msix_write(&vp->pci, offset - REGS_MSIX_TABLE, width, v);
+	else if (offset >= REGS_DEVICE && offset < REGS_MSIX_TABLE)
+		device_config_write(vp, offset - REGS_DEVICE, width, v);
+}
+
+static const char *regs_name(const struct device *dev, uint64_t offset)
+{
+	const struct common_reg_info *r = common_reg_find(offset, 1);
+
+	(void)dev;
+	if (r)
+		return r->name;
+	if (offset == REGS_ISR)
+		return "isr";
+	if (offset >= REGS_MSIX_PBA)
+		return "msix_pba";
+	if (offset >= REGS_MSIX_TABLE)
+		return "msix_table";
+	return offset >= REGS_DEVICE ? "device_config" : NULL;
+}
+
+static const struct bus_ops regs_ops = {
+	.max_width = 4,
+	.read = regs_read,
+	.write = regs_write,
+	.reg_name = regs_name,
+};
+
+static uint64_t doorbell_read(struct device *dev, uint64_t offset, unsigned width)
+{
+	(void)dev;
+	(void)offset;
+	(void)width;
+	return 0;
+}
+
+/* Only what no ioeventfd has caught: an odd width, or a queue that is not live. */
+static void doorbell_write(struct device *dev, uint64_t offset, unsigned width, uint64_t v)
+{
+	struct virtio_dev *vdev = &to_vp(dev)->vdev;
+
+	(void)width;
+	(void)v;
+	if (offset % NOTIFY_STRIDE == 0 && offset / NOTIFY_STRIDE < vdev->nr_queues)
+		virtio_queue_kick(&vdev->queues[offset / NOTIFY_STRIDE]);
+}
+
+static const char *doorbell_name(const struct device *dev, uint64_t offset)
+{
+	(void)dev;
+	(void)offset;
+	return "notify";
+}
+
+static const struct bus_ops doorbell_ops = {
+	.max_width = 4,
+	.read = doorbell_read,
+	.write = doorbell_write,
+	.reg_name = doorbell_name,
+};
+
+/*
+ * The window to the BARs in configuration space (4.1.4.9): its bar, offset and length
+ * are a guest's, so they are checked here for every access.
+ */
+static const struct pci_bar *window(struct virtio_pci *vp, uint32_t *offset, unsigned *width)
+{
+	const uint8_t *cap = vp->s->pci.config + vp->pci_cfg_cap;
+	uint32_t length = (uint32_t)load_le(cap + CAP_LENGTH, 4);
+	const struct pci_bar *bar;
+
+	if (cap[CAP_BAR] >= PCI_NR_BARS || (length != 1 && length != 2 && length != 4))
+		return NULL;
+	bar = &vp->pci.bars[cap[CAP_BAR]];
+	*offset = (uint32_t)load_le(cap + CAP_OFFSET, 4);
+	*width = length;
+	if (bar->type == PCI_BAR_NONE || *offset % length || *offset >= bar->size ||
+	    length > bar->size - *offset)
+		return NULL;
+	return bar;
+}
+
+static bool is_window_data(struct virtio_pci *vp, unsigned offset, unsigned width)
+{
+	return ranges_overlap(offset, width, vp->pci_cfg_cap + CAP_PCI_DATA, 4);
+}
+
+static void config_read(struct pci_dev *pd, unsigned offset, unsigned width)
+{
+	struct virtio_pci *vp = container_of(pd, struct virtio_pci, pci);
+	const struct pci_bar *bar;
+	uint32_t at;
+	unsigned w;
+
+	if (!is_window_data(vp, offset, width))
+		return;
+	bar = window(vp, &at, &w);
+	if (bar)
+		store_le(pd->s->config + vp->pci_cfg_cap + CAP_PCI_DATA, w,
+			 bar->ops->read(&vp->dev, at, w));
+}
+
+static void config_written(struct pci_dev *pd, unsigned offset, unsigned width)
+{
+	struct virtio_pci *vp = container_of(pd, struct virtio_pci, pci);
+	const struct pci_bar *bar;
+	uint32_t at;
+	unsigned w;
+
+	if (vp->vdev.dma != pci_bus_master(pd)) {
+		vp->vdev.dma = pci_bus_master(pd);
+		virtio_update(&vp->vdev);
+	}
+	if (is_window_data(vp, offset, width)) {
+		bar = window(vp, &at, &w);
+		if (bar)
+			bar->ops->write(&vp->dev, at, w,
+					load_le(pd->s->config + vp->pci_cfg_cap + CAP_PCI_DATA, w));
+	}
+	pthread_mutex_lock(&vp->isr_lock);
+	intx_update(vp); /* MSI-X may have been turned on or off */
+	pthread_mutex_unlock(&vp->isr_lock);
+}
+
+static const struct pci_dev_ops pci_ops = {
+	.config_read = config_read,
+	.config_written = config_written,
+};
+
+/* A vendor capability; its offset or -ENOSPC. extra fills the word behind it. */
+static int add_cap(struct virtio_pci *vp, uint8_t type, uint8_t bar, uint32_t offset,
+		   uint32_t length, unsigned cap_len, uint32_t extra)
+{
+	uint8_t cap[CAP_NOTIFY_LEN] = { [2] = (uint8_t)cap_len, [3] = type, [CAP_BAR] = bar };
+
+	store_le(cap + CAP_OFFSET, 4, offset);
+	store_le(cap + CAP_LENGTH, 4, length);
+	store_le(cap + CAP_LEN, 4, extra);
+	return pci_add_cap(&vp->pci, PCI_CAP_VENDOR, cap + 2, cap_len);
+}
+
+/* Linux looks for common, ISR, notify and device in this order, for MSI-X once. */
+static int add_caps(struct virtio_pci *vp)
+{
+	unsigned n = vp->vdev.nr_queues;
+	int ret;
+
+	ret = add_cap(vp, CAP_COMMON, BAR_REGS, REGS_COMMON, COMMON_LEN, CAP_LEN, 0);
+	if (ret >= 0)
+		ret = add_cap(vp, CAP_ISR, BAR_REGS, REGS_ISR, 1, CAP_LEN, 0);
+	if (ret >= 0)
+		ret = add_cap(vp, CAP_NOTIFY, BAR_NOTIFY, 0, n * NOTIFY_STRIDE, CAP_NOTIFY_LEN,
+			      NOTIFY_STRIDE);
+	if (ret >= 0 && vp->vdev.config_len)
+		ret = add_cap(vp, CAP_DEVICE, BAR_REGS, REGS_DEVICE, vp->vdev.config_len, CAP_LEN,
+			      0);
+	if (ret >= 0)
+		ret = add_cap(vp, CAP_PCI, 0, 0, 0, CAP_PCI_LEN, 0);
+	if (ret < 0)
+		return ret;
+	vp->pci_cfg_cap = (uint8_t)ret;
+	pci_set_reg(&vp->pci, vp->pci_cfg_cap + CAP_BAR, 1, 0, 0xff);
+	pci_set_reg(&vp->pci, vp->pci_cfg_cap + CAP_OFFSET, 4, 0, 0xffffffff);
+	pci_set_reg(&vp->pci, vp->pci_cfg_cap + CAP_LENGTH, 4, 0, 0xffffffff);
+	pci_set_reg(&vp->pci, vp->pci_cfg_cap + CAP_PCI_DATA, 4, 0, 0xffffffff);
+	ret = pci_msix_add(&vp->pci, &vp->msix, &vp->s->msix, n + 1, BAR_REGS, REGS_MSIX_TABLE,
+			   REGS_MSIX_PBA);
+	return ret == -EOPNOTSUPP ? 0 : ret;
+}
+
+int virtio_pci_init(struct virtio_pci *vp, const struct virtio_pci_config *cfg)
+{
+	struct virtio_config vcfg = cfg->virtio;
+	struct pci_ids ids = {
+		.vendor = 0x1af4,
+		.device = 0x1040 + cfg->type, /* 4.1.2.1, with revision 1 */
+		.subsystem_vendor = 0x1af4,
+		.subsystem = 0x1100,
+		.revision = 1,
+		.class = cfg->class,
+		.pin = 1,
+	};
+	uint64_t doorbells = NOTIFY_STRIDE;
+	int ret;
+
+	pthread_mutex_init(&vp->isr_lock, NULL);
+	vp->s = cfg->s;
+	pci_dev_init(&vp->pci, cfg->host, &vp->dev, &vp->s->pci, &pci_ops, &ids);
+	vcfg.dev = &vp->dev;
+	vcfg.s = &vp->s->virtio;
+	vcfg.transport = &transport;
+	if (vcfg.config_len > REGS_DEVICE_MAX)
+		return -EINVAL;
+	ret = virtio_init(&vp->vdev, &vcfg);
+	if (ret)
+		return ret;
+	while (doorbells < vp->vdev.nr_queues * NOTIFY_STRIDE)
+		doorbells *= 2;
+	pci_add_bar(&vp->pci, BAR_NOTIFY, PCI_BAR_IO, doorbells, &doorbell_ops);
+	pci_add_bar(&vp->pci, BAR_REGS, PCI_BAR_MEM32, REGS_SIZE, &regs_ops);
+	ret = add_caps(vp);
+	if (!ret)
+		ret = pci_dev_attach(&vp->pci, cfg->devfn);
+	if (!ret)
+		virtio_pci_reset(&vp->dev);
+	return ret;
+}
+
+void virtio_pci_destroy(struct virtio_pci *vp)
+{
+	virtio_destroy(&vp->vdev);
+	pci_dev_destroy(&vp->pci);
+	pthread_mutex_destroy(&vp->isr_lock);
+}
+
+void virtio_pci_reset(struct device *dev)
+{
+	struct virtio_pci *vp = to_vp(dev);
+
+	virtio_reset(&vp->vdev);
+	pci_dev_reset(&vp->pci);
+	vp->vdev.dma = false;
+	registers_reset(vp);
+}
+
+static bool vector_valid(const struct virtio_pci *vp, uint16_t v)
+{
+	return v == NO_VECTOR || (vp->pci.msix && v < vp->msix.nr);
+}
+
+int virtio_pci_post_load(struct device *dev)
+{
+	struct virtio_pci *vp = to_vp(dev);
+	int ret;
+
+	if (!vector_valid(vp, vp->s->config_vector))
+		return -EBADMSG;
+	for (unsigned i = 0; i < VIRTIO_MAX_QUEUES; i++)
+		if (!vector_valid(vp, vp->s->queue_vector[i]) ||
+		    (i >= vp->vdev.nr_queues && vp->s->queue_vector[i] != NO_VECTOR))
+			return -EBADMSG;
+	ret = pci_dev_post_load(&vp->pci);
+	if (ret)
+		return ret;
+	vp->vdev.dma = pci_bus_master(&vp->pci);
+	ret = virtio_post_load(&vp->vdev);
+	if (ret)
+		return ret;
+	pthread_mutex_lock(&vp->isr_lock);
+	intx_update(vp);
+	pthread_mutex_unlock(&vp->isr_lock);
+	return 0;
+}
+
+void virtio_pci_pre_save(struct device *dev)
+{
+	struct virtio_pci *vp = to_vp(dev);
+
+	virtio_pre_save(&vp->vdev);
+	pci_dev_pre_save(&vp->pci);
+}
+
+static void set_paused(struct device *dev, bool paused)
+{
+	struct virtio_pci *vp = to_vp(dev);
+
+	device_lock(dev);
+	vp->vdev.paused = paused;
+	virtio_update(&vp->vdev);
+	device_unlock(dev);
+}
+
+void virtio_pci_pause(struct device *dev)
+{
+	set_paused(dev, true);
+}
+
+void virtio_pci_resume(struct device *dev)
+{
+	set_paused(dev, false);
+}

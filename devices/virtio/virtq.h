@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Split virtqueues: Virtual I/O Device (VIRTIO) 1.2, section 2.7. This is the only
+ * code that reads ring indices or descriptors; a device sees checked buffers.
+ *
+ * A guest may change ring and descriptors at any moment, so each word is copied
+ * once, and only the copy is checked and used. Whatever is wrong breaks the queue:
+ * virtq_pop() then gives -EPROTO for ever, and the device asks for a reset.
+ *
+ * Invariants: a chain has at most `size` descriptors, indirect ones counted; at most
+ * `size` buffers are in flight; every iovec lies in guest RAM from end to end.
+ *
+ * Threads: a virtq belongs to one thread at a time, its I/O thread; virtq_init() and
+ * reading the indices back happen while that thread does not run it.
+ */
+#ifndef DEVICES_VIRTIO_VIRTQ_H
+#define DEVICES_VIRTIO_VIRTQ_H
+
+#include <sys/uio.h>
+
+#include "base/mem.h"
+#include "base/util.h"
+
+#define VIRTQ_MAX_SIZE 1024
+
+/* 2.7.5 */
+#define VIRTQ_DESC_F_NEXT 1
+#define VIRTQ_DESC_F_WRITE 2
+#define VIRTQ_DESC_F_INDIRECT 4
+/* 2.7.7, 2.7.10 */
+#define VIRTQ_AVAIL_F_NO_INTERRUPT 1
+#define VIRTQ_USED_F_NO_NOTIFY 1
+
+struct virtq_desc {
+	uint64_t addr;
+	uint32_t len;
+	uint16_t flags;
+	uint16_t next;
+};
+
+struct virtq_params {
+	uint16_t size;
+	bool indirect; /* VIRTIO_F_INDIRECT_DESC was negotiated */
+	bool event_idx; /* VIRTIO_F_EVENT_IDX was */
+	uint64_t desc, avail, used; /* guest addresses of the three parts */
+	uint16_t next_avail, next_used; /* where to go on: 0 for a fresh queue */
+};
+
+struct virtq {
+	struct mem *mem;
+	uint16_t size;
+	bool indirect;
+	bool event_idx;
+	const char *broken; /* what the guest did wrong, a constant; NULL: in order */
+	const struct virtq_desc *desc; /* hvas, checked for the whole length by virtq_init() */
+	const char *avail;
+	char *used;
+	uint16_t next_avail; /* free running, as the ring's own idx fields */
+	uint16_t next_used; /* pushed, perhaps not published yet */
+	uint16_t published; /* the used idx that the guest sees */
+	uint16_t in_flight;
+	bool first; /* nothing was published since virtq_init() */
+};
+
+/*
+ * A request of the guest: the bytes it gives, then those it wants written. The owner
+ * provides iov with room for max_iov entries, at least the queue's size.
+ */
+struct virtq_buf {
+	struct iovec *iov;
+	unsigned max_iov;
+	struct iovec *out; /* device-readable: iov .. */
+	unsigned nr_out;
+	uint64_t out_len; /* bytes */
+	struct iovec *in; /* device-writable, behind them */
+	unsigned nr_in;
+	uint64_t in_len;
+	uint16_t head;
+};
+
+/*
+ * Checks size (a power of 2 up to VIRTQ_MAX_SIZE), the alignment (2.7) and that all three
+ * parts are RAM. 0 or -EINVAL; on error the virtq must not be used.
+ */
+int virtq_init(struct virtq *vq, struct mem *mem, const struct virtq_params *p) __must_check;
+
+/* 1 with the next available buffer in buf, 0 where there is none, -EPROTO when broken. */
+int virtq_pop(struct virtq *vq, struct virtq_buf *buf) __must_check;
+
+/*
+ * Gives a buffer back with the first written bytes of its writable part changed.
+ * The guest sees it at the next virtq_publish().
+ */
+void virtq_push(struct virtq *vq, const struct virtq_buf *buf, uint64_t written);
+
+/* Shows the guest what was pushed; true if it wants a notification of it (2.7.7). */
+bool virtq_publish(struct virtq *vq) __must_check;
+
+/*
+ * Asks the guest not to kick while the queue is being emptied, and to kick again.
+ * After enabling, true means that more came meanwhile and nobody will kick for it.
+ */
+void virtq_disable_kicks(struct virtq *vq);
+bool virtq_enable_kicks(struct virtq *vq) __must_check;
+
+/* The device's own mistake-finding: breaks the queue for a reason (a constant string). */
+int virtq_break(struct virtq *vq, const char *why);
+
+/*
+ * Copies the first len readable bytes to dst and takes them off buf, however the guest
+ * split them. False, with nothing changed, where there are fewer.
+ */
+bool virtq_buf_pull(struct virtq_buf *buf, void *dst, size_t len) __must_check;
+
+/* Takes the last writable byte off and returns it: a status. NULL where there is none. */
+uint8_t *virtq_buf_chop(struct virtq_buf *buf) __must_check;
+
+/* Writes to the start of the writable part, as much as fits; returns the bytes. */
+size_t virtq_buf_fill(struct virtq_buf *buf, const void *src, size_t len);
+
+#endif
