@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MIT */
+#include "cpu/kvm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#define KVM_PATH "/dev/kvm"
+
+struct needed_cap {
+	unsigned long cap;
+	const char *name;
+};
+
+static const struct needed_cap needed_caps[] = {
+	{ KVM_CAP_USER_MEMORY, "user memory" },
+	{ KVM_CAP_IRQCHIP, "an in-kernel irqchip" },
+	{ KVM_CAP_IRQ_ROUTING, "interrupt routing" },
+	{ KVM_CAP_IRQFD, "irqfd" },
+	{ KVM_CAP_IOEVENTFD, "ioeventfd" },
+	{ KVM_CAP_EXT_CPUID, "KVM_GET_SUPPORTED_CPUID" },
+	{ KVM_CAP_IMMEDIATE_EXIT, "immediate_exit" },
+};
+
+int kvm_cap(const struct kvm *kvm, unsigned long cap)
+{
+	int ret = ioctl(kvm->vm_fd, KVM_CHECK_EXTENSION, cap);
+
+	return ret < 0 ? 0 : ret;
+}
+
+static int open_failed(struct err *err)
+{
+	int ret = -errno;
+
+	switch (-ret) {
+	case ENOENT:
+	case ENXIO:
+	case ENODEV:
+		return err_set(err, ret,
+			       KVM_PATH
+			       " is missing: load kvm_intel or kvm_amd, enable virtualisation "
+			       "in the firmware, or use the lab (tests/lab/lab)");
+	case EACCES:
+	case EPERM:
+		return err_set(err, ret, KVM_PATH ": no right to open it: join the group kvm");
+	default:
+		return err_set(err, ret, KVM_PATH ": %s", strerror(-ret));
+	}
+}
+
+/* The parts that need no undoing but closing what is open. */
+static int init_vm(struct kvm *kvm, struct err *err)
+{
+	uint64_t identity = PLATFORM_KVM_IDENTITY_MAP;
+	int ret;
+
+	ret = ioctl(kvm->fd, KVM_GET_API_VERSION, 0);
+	if (ret != KVM_API_VERSION) {
+		return err_set(err, -ENOTSUP, KVM_PATH ": API version %d, bantam speaks %d", ret,
+			       KVM_API_VERSION);
+	}
+	do
+		kvm->vm_fd = ioctl(kvm->fd, KVM_CREATE_VM, 0);
+	while (kvm->vm_fd < 0 && errno == EINTR);
+	if (kvm->vm_fd < 0) {
+		return err_set(err, -errno, KVM_PATH ": cannot create a VM: %s", strerror(errno));
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(needed_caps); i++) {
+		if (kvm_cap(kvm, needed_caps[i].cap))
+			continue;
+		return err_set(err, -ENOTSUP, KVM_PATH ": this host's KVM lacks %s",
+			       needed_caps[i].name);
+	}
+	ret = ioctl(kvm->fd, KVM_GET_VCPU_MMAP_SIZE, 0);
+	if (ret < 0)
+		return -errno;
+	kvm->run_size = (size_t)ret;
+
+	ret = kvm_cap(kvm, KVM_CAP_MAX_VCPUS);
+	kvm->max_cpus = ret ? (unsigned)ret : 4; /* api.rst 4.7: 4 where it is unknown */
+
+	/* Intel needs both out of the guest's way; elsewhere they are accepted and unused. */
+	if (ioctl(kvm->vm_fd, KVM_SET_IDENTITY_MAP_ADDR, &identity) ||
+	    ioctl(kvm->vm_fd, KVM_SET_TSS_ADDR, (unsigned long)PLATFORM_KVM_TSS)) {
+		return err_set(err, -errno, KVM_PATH ": cannot place the TSS: %s", strerror(errno));
+	}
+	return 0;
+}
+
+int kvm_init(struct kvm *kvm, struct err *err)
+{
+	int ret;
+
+	memset(kvm, 0, sizeof(*kvm));
+	kvm->vm_fd = -1;
+	pthread_mutex_init(&kvm->msi_lock, NULL);
+	kvm->fd = open(KVM_PATH, O_RDWR | O_CLOEXEC);
+	if (kvm->fd < 0)
+		return open_failed(err);
+	ret = init_vm(kvm, err);
+	if (ret)
+		kvm_destroy(kvm);
+	return ret;
+}
+
+void kvm_destroy(struct kvm *kvm)
+{
+	for (int i = 0; i < KVM_MSI_VECTORS; i++)
+		if (kvm->vec[i].used)
+			close(kvm->vec[i].fd);
+	if (kvm->vm_fd >= 0)
+		close(kvm->vm_fd);
+	if (kvm->fd >= 0)
+		close(kvm->fd);
+	pthread_mutex_destroy(&kvm->msi_lock);
+	kvm->vm_fd = kvm->fd = -1;
+}
+
+int kvm_map_memory(struct kvm *kvm, const struct mem *mem)
+{
+	for (unsigned i = 0; i < mem->nr_regions; i++) {
+		const struct mem_region *r = &mem->regions[i];
+		struct kvm_userspace_memory_region slot = {
+			.slot = i,
+			.flags = r->readonly ? KVM_MEM_READONLY : 0,
+			.guest_phys_addr = r->gpa,
+			.memory_size = r->size,
+			.userspace_addr = (uintptr_t)r->hva,
+		};
+
+		if (ioctl(kvm->vm_fd, KVM_SET_USER_MEMORY_REGION, &slot))
+			return -errno;
+	}
+	return 0;
+}
+
+static void kvm_irq_set(void *ctx, unsigned line, bool level)
+{
+	struct kvm *kvm = ctx;
+	struct kvm_irq_level l = { .irq = line, .level = level };
+
+	/* Cannot fail for a line that exists; there is nobody to tell if it did. */
+	(void)ioctl(kvm->vm_fd, KVM_IRQ_LINE, &l);
+}
+
+struct irq kvm_irq(struct kvm *kvm, unsigned gsi)
+{
+	return (struct irq){ .set = kvm_irq_set, .ctx = kvm, .line = gsi };
+}
+
+static int kvm_bus_eventfd(void *ctx, enum bus_space space, const struct bus_eventfd *e, bool add)
+{
+	struct kvm *kvm = ctx;
+	struct kvm_ioeventfd io = {
+		.datamatch = e->datamatch,
+		.addr = e->addr,
+		.len = e->width,
+		.fd = e->fd,
+		.flags = (space == BUS_PIO ? KVM_IOEVENTFD_FLAG_PIO : 0u) |
+			 (e->match ? KVM_IOEVENTFD_FLAG_DATAMATCH : 0u) |
+			 (add ? 0u : KVM_IOEVENTFD_FLAG_DEASSIGN),
+	};
+
+	return ioctl(kvm->vm_fd, KVM_IOEVENTFD, &io) ? -errno : 0;
+}
+
+int kvm_accelerate_bus(struct kvm *kvm, struct bus *bus)
+{
+	struct bus_accel accel = { .eventfd = kvm_bus_eventfd, .ctx = kvm };
+
+	return bus_set_accel(bus, &accel);
+}
+
+bool kvm_is_interpreter(void)
+{
+	return access("/sys/module/kvm_pvm", F_OK) == 0;
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The virtual machine as the host's kernel holds it: /dev/kvm, the VM, its memory
+ * slots, its interrupt controllers. Set up on the main thread before any vCPU
+ * runs; what may be called later, and from where, is said at each function.
+ *
+ * The API is Documentation/virt/kvm/api.rst.
+ */
+#ifndef CPU_KVM_H
+#define CPU_KVM_H
+
+#include <linux/kvm.h>
+#include <pthread.h>
+
+#include "base/bus.h"
+#include "base/err.h"
+#include "base/irq.h"
+#include "base/mem.h"
+#include "base/platform.h"
+#include "base/util.h"
+
+#define KVM_MSI_VECTORS 128
+
+struct kvm_msi_vector {
+	bool used;
+	bool bound; /* its irqfd is assigned: the kernel delivers its signals */
+	bool routed; /* the kernel's table has this very message */
+	int fd;
+	uint64_t addr;
+	uint32_t data;
+};
+
+struct kvm {
+	int fd; /* /dev/kvm */
+	int vm_fd;
+	size_t run_size; /* bytes of a vCPU's shared run area */
+	unsigned max_cpus; /* what this host allows */
+	bool has_pit; /* KVM_CREATE_PIT2 was done */
+
+	struct msi_ctl msi;
+	pthread_mutex_t msi_lock; /* guards vec and the kernel's routing table */
+	struct kvm_msi_vector vec[KVM_MSI_VECTORS];
+
+	/* The controllers at power-on, to which a reset returns them. */
+	struct kvm_irqchip chips[3];
+	struct kvm_pit_state2 pit;
+};
+
+/*
+ * Opens /dev/kvm, checks what bantam needs of it and creates a VM. On failure err
+ * holds one line for the user. Returns 0 or -errno.
+ */
+int kvm_init(struct kvm *kvm, struct err *err) __must_check;
+void kvm_destroy(struct kvm *kvm);
+
+/* KVM_CHECK_EXTENSION on the VM: what cap stands for, 0 where it is unknown. Any thread. */
+int kvm_cap(const struct kvm *kvm, unsigned long cap);
+
+/* Makes each region of mem a memory slot. 0 or -errno. */
+int kvm_map_memory(struct kvm *kvm, const struct mem *mem) __must_check;
+
+/*
+ * PIC, I/O APIC and local APICs in the kernel, routed as platform.h says, and,
+ * where asked, its PIT (which brings port 0x61). Before the first vCPU.
+ */
+int kvm_create_irqchip(struct kvm *kvm, bool pit) __must_check;
+
+/* Returns the controllers to power-on. Every vCPU paused. */
+int kvm_reset_irqchip(struct kvm *kvm) __must_check;
+
+/* The interrupt line GSI gsi (< PLATFORM_NR_GSI). */
+struct irq kvm_irq(struct kvm *kvm, unsigned gsi);
+
+/* Lets the kernel take over the bus's eventfds. */
+int kvm_accelerate_bus(struct kvm *kvm, struct bus *bus) __must_check;
+
+/* True where the host's KVM interprets guest kernels instead of running them (kvm_pvm). */
+bool kvm_is_interpreter(void);
+
+#endif

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+#include "cpu/vcpu.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "cpu/cpuid.h"
+#include "cpu/exit.h"
+#include "cpu/regs.h"
+
+#define KICK_SIGNAL SIGUSR1
+
+static void kick_handler(int sig)
+{
+	(void)sig; /* its delivery alone ends KVM_RUN */
+}
+
+int vcpu_setup_signal(void)
+{
+	struct sigaction sa = { .sa_handler = kick_handler };
+
+	sigemptyset(&sa.sa_mask);
+	return sigaction(KICK_SIGNAL, &sa, NULL) ? -errno : 0;
+}
+
+/*
+ * Runs the guest until somebody wants something else, which shows as EINTR:
+ * whoever changes goal sets immediate_exit, and KVM_RUN then first completes the
+ * access of the exit before it.
+ */
+static void run_guest(struct vcpu *vcpu)
+{
+	struct acct *acct = &vcpu->acct;
+	uint64_t entered = acct_now();
+
+	for (;;) {
+		int ret = ioctl(vcpu->fd, KVM_RUN, 0);
+		uint64_t left = acct_now();
+		enum exit_action action = EXIT_CONTINUE;
+		unsigned row = ACCT_SIGNAL;
+
+		acct_add(&acct->run_ticks, left - entered);
+		if (ret == 0)
+			action = exit_handle(vcpu, &row);
+		else if (errno == EINTR || errno == EAGAIN)
+			action = EXIT_STOP;
+		else
+			action = exit_run_failed(vcpu, errno);
+		entered = acct_now();
+		acct_exit(acct, row, entered - left);
+
+		if (action == EXIT_CONTINUE)
+			continue;
+		if (action == EXIT_ERROR)
+			vcpu->events.crashed(vcpu->events.ctx, vcpu);
+		return;
+	}
+}
+
+static void *vcpu_main(void *opaque)
+{
+	struct vcpu *vcpu = opaque;
+
+	pthread_mutex_lock(&vcpu->lock);
+	while (vcpu->goal != VCPU_QUIT) {
+		if (vcpu->goal == VCPU_PAUSE || vcpu->crash) {
+			pthread_cond_wait(&vcpu->cond, &vcpu->lock);
+			continue;
+		}
+		vcpu->running = true;
+		vcpu->run->immediate_exit = 0;
+		pthread_mutex_unlock(&vcpu->lock);
+		run_guest(vcpu);
+		pthread_mutex_lock(&vcpu->lock);
+		vcpu->running = false;
+		pthread_cond_broadcast(&vcpu->cond);
+	}
+	pthread_mutex_unlock(&vcpu->lock);
+	return NULL;
+}
+
+static void set_goal(struct vcpu *vcpu, enum vcpu_goal goal)
+{
+	pthread_mutex_lock(&vcpu->lock);
+	vcpu->goal = goal;
+	if (goal != VCPU_RUN && vcpu->running) {
+		__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_RELEASE);
+		pthread_kill(vcpu->thread, KICK_SIGNAL);
+	}
+	pthread_cond_broadcast(&vcpu->cond);
+	pthread_mutex_unlock(&vcpu->lock);
+}
+
+void vcpu_resume(struct vcpu *vcpu)
+{
+	set_goal(vcpu, VCPU_RUN);
+}
+
+void vcpu_pause(struct vcpu *vcpu)
+{
+	set_goal(vcpu, VCPU_PAUSE);
+}
+
+void vcpu_wait_paused(struct vcpu *vcpu)
+{
+	pthread_mutex_lock(&vcpu->lock);
+	while (vcpu->running)
+		pthread_cond_wait(&vcpu->cond, &vcpu->lock);
+	pthread_mutex_unlock(&vcpu->lock);
+}
+
+/* All signals but the kick are the main thread's business. */
+static int start_thread(struct vcpu *vcpu)
+{
+	sigset_t all, old;
+	char name[16];
+	int ret;
+
+	sigfillset(&all);
+	sigdelset(&all, KICK_SIGNAL);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	ret = -pthread_create(&vcpu->thread, NULL, vcpu_main, vcpu);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (ret)
+		return ret;
+	vcpu->started = true;
+	snprintf(name, sizeof(name), "vcpu%u", vcpu->index);
+	pthread_setname_np(vcpu->thread, name);
+	return 0;
+}
+
+static int setup(struct vcpu *vcpu, const struct vcpu_config *cfg)
+{
+	int ret;
+
+	vcpu->fd = ioctl(cfg->kvm->vm_fd, KVM_CREATE_VCPU, (unsigned long)cfg->index);
+	if (vcpu->fd < 0)
+		return -errno;
+	vcpu->run = mmap(NULL, cfg->kvm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
+	if (vcpu->run == MAP_FAILED) {
+		vcpu->run = NULL;
+		return -errno;
+	}
+	ret = cpuid_setup(cfg->kvm, vcpu->fd, cfg->index, cfg->nr_cpus);
+	if (!ret)
+		ret = regs_setup_power_on(vcpu->fd, cfg->index);
+	if (!ret)
+		ret = cpustate_save(cfg->kvm, vcpu->fd, &vcpu->power_on);
+	if (!ret)
+		ret = start_thread(vcpu);
+	return ret;
+}
+
+int vcpu_create(struct vcpu *vcpu, const struct vcpu_config *cfg)
+{
+	int ret;
+
+	memset(vcpu, 0, sizeof(*vcpu));
+	vcpu->fd = -1;
+	vcpu->index = cfg->index;
+	vcpu->kvm = cfg->kvm;
+	vcpu->bus = cfg->bus;
+	vcpu->events = cfg->events;
+	vcpu->goal = VCPU_PAUSE;
+	pthread_mutex_init(&vcpu->lock, NULL);
+	pthread_cond_init(&vcpu->cond, NULL);
+	ret = setup(vcpu, cfg);
+	if (ret)
+		vcpu_destroy(vcpu);
+	return ret;
+}
+
+void vcpu_destroy(struct vcpu *vcpu)
+{
+	if (!vcpu->kvm)
+		return;
+	if (vcpu->started) {
+		set_goal(vcpu, VCPU_QUIT);
+		pthread_join(vcpu->thread, NULL);
+	}
+	cpustate_free(&vcpu->power_on);
+	if (vcpu->run)
+		munmap(vcpu->run, vcpu->kvm->run_size);
+	if (vcpu->fd >= 0)
+		close(vcpu->fd);
+	pthread_cond_destroy(&vcpu->cond);
+	pthread_mutex_destroy(&vcpu->lock);
+	vcpu->kvm = NULL;
+}
+
+int vcpu_reset(struct vcpu *vcpu, const struct boot_entry *entry)
+{
+	int ret = cpustate_load(vcpu->kvm, vcpu->fd, &vcpu->power_on);
+
+	vcpu->crash = NULL;
+	if (!ret && entry)
+		ret = regs_set_entry(vcpu->fd, entry);
+	return ret;
+}

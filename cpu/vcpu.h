@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A virtual CPU and its thread.
+ *
+ * A vCPU is created paused, runs after vcpu_resume(), and stops at an instruction
+ * boundary for vcpu_pause(): any port or memory access under way is complete by
+ * then, so that its registers may be read, saved and changed. All functions are the
+ * main thread's but for those that say otherwise.
+ */
+#ifndef CPU_VCPU_H
+#define CPU_VCPU_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/boot.h"
+#include "base/bus.h"
+#include "base/mem.h"
+#include "cpu/acct.h"
+#include "cpu/cpustate.h"
+#include "cpu/kvm.h"
+
+struct vcpu;
+
+/* Called on the vCPU's thread, which stops after it. */
+struct vcpu_events {
+	/* The guest cannot go on: vcpu->crash says why. */
+	void (*crashed)(void *ctx, struct vcpu *vcpu);
+	void *ctx;
+};
+
+enum vcpu_goal { VCPU_PAUSE, VCPU_RUN, VCPU_QUIT };
+
+struct vcpu {
+	unsigned index; /* also its local APIC id */
+	int fd;
+	struct kvm *kvm;
+	struct bus *bus;
+	struct kvm_run *run; /* shared with the kernel; valid between two KVM_RUNs */
+	struct acct acct;
+	struct cpustate power_on;
+	struct vcpu_events events;
+
+	pthread_t thread;
+	pthread_mutex_t lock; /* guards goal, running, cond */
+	pthread_cond_t cond;
+	enum vcpu_goal goal;
+	bool running; /* the thread is, or may be, inside KVM_RUN */
+	bool started; /* the thread exists */
+
+	/* Why it crashed, a constant string; NULL while it has not. Valid when paused. */
+	const char *crash;
+	int crash_errno; /* KVM_RUN's own failure, or 0 */
+};
+
+struct vcpu_config {
+	struct kvm *kvm;
+	struct bus *bus;
+	unsigned index;
+	unsigned nr_cpus;
+	struct vcpu_events events;
+};
+
+/* Creates the vCPU, its CPUID and power-on state, and its (paused) thread. 0 or -errno. */
+int vcpu_create(struct vcpu *vcpu, const struct vcpu_config *cfg) __must_check;
+
+/* Ends the thread and frees all. Harmless on a zeroed struct. */
+void vcpu_destroy(struct vcpu *vcpu);
+
+/* Back to power-on; entry is where the first vCPU starts, NULL for the others. Paused. */
+int vcpu_reset(struct vcpu *vcpu, const struct boot_entry *entry) __must_check;
+
+void vcpu_resume(struct vcpu *vcpu);
+
+/* Asks the vCPU to stop; vcpu_wait_paused() returns when it has. */
+void vcpu_pause(struct vcpu *vcpu);
+void vcpu_wait_paused(struct vcpu *vcpu);
+
+/*
+ * Takes the no-op handler for the signal that interrupts KVM_RUN; once a process,
+ * before the first vcpu_create().
+ */
+int vcpu_setup_signal(void) __must_check;
+
+#endif

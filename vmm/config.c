@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: MIT */
+#include "vmm/config.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/platform.h"
+
+#define MEMORY_MIN (16 * MIB)
+#define MEMORY_MAX (1ull << 40)
+#define MEMORY_DEFAULT (256 * MIB)
+
+/* The words that a value may be; its place in the list is what is stored. */
+static int parse_word(const char *what, const char *value, const char *const *words, unsigned *out,
+		      struct err *err)
+{
+	char list[128] = "";
+
+	for (unsigned i = 0; words[i]; i++) {
+		if (!strcmp(value, words[i])) {
+			*out = i;
+			return 0;
+		}
+		snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s", i ? ", " : "",
+			 words[i]);
+	}
+	return err_set(err, -EINVAL, "%s=%s: must be one of: %s", what, value, list);
+}
+
+/* A key of a compound option: a string, or one of words. */
+struct key {
+	const char *name;
+	size_t offset; /* in the struct that the option fills */
+	const char *const *words; /* NULL: a string (const char *), else an unsigned */
+	size_t max_len; /* of a string; 0: any */
+};
+
+static const struct key *key_find(const struct key *keys, size_t nr, const char *name)
+{
+	for (size_t i = 0; i < nr; i++)
+		if (!strcmp(keys[i].name, name))
+			return &keys[i];
+	return NULL;
+}
+
+static int key_store(const struct key *key, const char *option, char *value, void *out,
+		     struct err *err)
+{
+	char what[64];
+
+	snprintf(what, sizeof(what), "%s: %s", option, key->name);
+	if (key->words)
+		return parse_word(what, value, key->words, (unsigned *)((char *)out + key->offset),
+				  err);
+	if (!*value)
+		return err_set(err, -EINVAL, "%s=: a value is missing", what);
+	if (key->max_len && strlen(value) > key->max_len)
+		return err_set(err, -EINVAL, "%s=%s: %zu characters, at most %zu", what, value,
+			       strlen(value), key->max_len);
+	*(const char **)(void *)((char *)out + key->offset) = value;
+	return 0;
+}
+
+/*
+ * Cuts "key=value,key=value" apart in place; a comma in a value is written twice.
+ * Each key may stand once; an unknown one is refused by listing those there are.
+ */
+static int parse_keys(const char *option, char *text, const struct key *keys, size_t nr, void *out,
+		      struct err *err)
+{
+	uint64_t seen = 0;
+
+	while (text) {
+		char *name = text, *value, *dst, *src;
+		const struct key *key;
+
+		value = name + strcspn(name, "=,");
+		if (*value == '=')
+			*value++ = '\0';
+		else
+			return err_set(err, -EINVAL, "%s %.*s: must be key=value", option,
+				       (int)(value - name), name);
+		for (src = dst = value; *src && !(*src == ',' && src[1] != ','); src++) {
+			if (*src == ',')
+				src++;
+			*dst++ = *src;
+		}
+		text = *src ? src + 1 : NULL;
+		*dst = '\0';
+
+		key = key_find(keys, nr, name);
+		if (!key) {
+			char list[256] = "";
+
+			for (size_t i = 0; i < nr; i++)
+				snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s",
+					 i ? ", " : "", keys[i].name);
+			return err_set(err, -EINVAL, "%s: unknown key '%s'; the keys are: %s",
+				       option, name, list);
+		}
+		if (seen & 1ull << (key - keys))
+			return err_set(err, -EINVAL, "%s: %s is given twice", option, name);
+		seen |= 1ull << (key - keys);
+		if (key_store(key, option, value, out, err))
+			return -EINVAL;
+	}
+	return 0;
+}
+
+static int parse_disk(struct config *cfg, const char *option, char *value, struct err *err)
+{
+	static const char *const interfaces[] = { [DISK_VIRTIO] = "virtio", NULL };
+	static const char *const formats[] = { [DISK_RAW] = "raw", NULL };
+	static const char *const off_on[] = { "off", "on", NULL };
+	static const struct key keys[] = {
+		{ "path", offsetof(struct disk_config, path), NULL, 0 },
+		{ "if", offsetof(struct disk_config, interface), interfaces, 0 },
+		{ "format", offsetof(struct disk_config, format), formats, 0 },
+		{ "readonly", offsetof(struct disk_config, readonly), off_on, 0 },
+		{ "serial", offsetof(struct disk_config, serial), NULL, 20 },
+	};
+	struct disk_config *disk = &cfg->disks[cfg->nr_disks];
+
+	if (cfg->nr_disks == CONFIG_MAX_DISKS)
+		return err_set(err, -EINVAL, "%s: at most %d disks", option, CONFIG_MAX_DISKS);
+	if (parse_keys(option, value, keys, ARRAY_SIZE(keys), disk, err))
+		return -EINVAL;
+	if (!disk->path)
+		return err_set(err, -EINVAL, "%s: path=FILE is missing", option);
+	cfg->nr_disks++;
+	return 0;
+}
+
+static int parse_serial(struct config *cfg, const char *option, char *value, struct err *err)
+{
+	static const struct {
+		const char *word;
+		enum serial_kind kind;
+		bool path;
+	} kinds[] = {
+		{ "stdio", SERIAL_STDIO, false }, { "pty", SERIAL_PTY, false },
+		{ "file", SERIAL_FILE, true },    { "socket", SERIAL_SOCKET, true },
+		{ "none", SERIAL_NONE, false },
+	};
+	struct serial_config *s = &cfg->serials[cfg->nr_serials];
+	char *path = strchr(value, '=');
+
+	if (cfg->nr_serials == CONFIG_MAX_SERIALS)
+		return err_set(err, -EINVAL, "%s %s: a PC has %d serial ports", option, value,
+			       CONFIG_MAX_SERIALS);
+	if (path)
+		*path++ = '\0';
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		if (strcmp(value, kinds[i].word) || kinds[i].path != (path && *path))
+			continue;
+		for (unsigned k = 0; k < cfg->nr_serials; k++)
+			if (kinds[i].kind == SERIAL_STDIO && cfg->serials[k].kind == SERIAL_STDIO)
+				return err_set(err, -EINVAL, "%s stdio: only one port can have it",
+					       option);
+		s->kind = kinds[i].kind;
+		s->path = path;
+		cfg->nr_serials++;
+		return 0;
+	}
+	return err_set(err, -EINVAL,
+		       "%s %s%s%s: must be stdio, pty, file=PATH, socket=PATH or none", option,
+		       value, path ? "=" : "", path ? path : "");
+}
+
+static int parse_cpus(struct config *cfg, const char *option, char *value, struct err *err)
+{
+	if (util_parse_uint(value, 1, PLATFORM_MAX_CPUS, &cfg->nr_cpus))
+		return err_set(err, -EINVAL, "%s %s: must be a number from 1 to %d", option, value,
+			       PLATFORM_MAX_CPUS);
+	return 0;
+}
+
+static int parse_memory(struct config *cfg, const char *option, char *value, struct err *err)
+{
+	int ret = util_parse_size(value, &cfg->memory);
+
+	if (ret == -EINVAL)
+		return err_set(err, -EINVAL, "%s %s: must be a size such as 512M or 2G", option,
+			       value);
+	if (ret || cfg->memory < MEMORY_MIN || cfg->memory > MEMORY_MAX)
+		return err_set(err, -EINVAL, "%s %s: must be from 16M to 1T", option, value);
+	if (cfg->memory % MIB)
+		return err_set(err, -EINVAL, "%s %s: must be a whole number of MiB, such as 512M",
+			       option, value);
+	return 0;
+}
+
+static int parse_pit(struct config *cfg, const char *option, char *value, struct err *err)
+{
+	static const char *const words[] = { [PIT_KERNEL] = "kernel", [PIT_NONE] = "none", NULL };
+
+	return parse_word(option, value, words, &cfg->pit, err);
+}
+
+static int parse_exits(struct config *cfg, const char *option, char *value, struct err *err)
+{
+	if (value && !*value)
+		return err_set(err, -EINVAL, "%s=: a file name is missing", option);
+	cfg->exits = true;
+	cfg->exits_json = value;
+	return 0;
+}
+
+static int parse_no_reboot(struct config *cfg, const char *option, char *value, struct err *err)
+{
+	(void)option;
+	(void)value;
+	(void)err;
+	cfg->no_reboot = true;
+	return 0;
+}
+
+enum arg { ARG_NONE, ARG_OPTIONAL, ARG_NEEDED };
+
+struct option {
+	const char *name;
+	enum arg arg;
+	const char *meta; /* what stands for the value in the help */
+	const char *help;
+	size_t string; /* without parse: the const char * in struct config, given once */
+	int (*parse)(struct config *cfg, const char *option, char *value, struct err *err);
+};
+
+/* clang-format off */
+static const struct option options[] = {
+	{ "--kernel", ARG_NEEDED, "FILE", "boot this kernel: a bzImage, or an ELF with a PVH note",
+	  offsetof(struct config, kernel), NULL },
+	{ "--initrd", ARG_NEEDED, "FILE", "the initial RAM disk to hand to it",
+	  offsetof(struct config, initrd), NULL },
+	{ "--append", ARG_NEEDED, "STRING", "the kernel's command line",
+	  offsetof(struct config, append), NULL },
+	{ "--cpus", ARG_NEEDED, "N", "virtual CPUs (1)", 0, parse_cpus },
+	{ "--memory", ARG_NEEDED, "SIZE", "guest RAM, such as 512M or 2G (256M)", 0, parse_memory },
+	{ "--disk", ARG_NEEDED, "path=FILE[,if=virtio][,format=raw][,readonly=on|off][,serial=STR]",
+	  "a disk; may be given again", 0, parse_disk },
+	{ "--serial", ARG_NEEDED, "stdio|pty|file=PATH|socket=PATH|none",
+	  "what COM1 leads to (stdio); again for COM2 to COM4", 0, parse_serial },
+	{ "--pit", ARG_NEEDED, "kernel|none", "the interval timer (kernel)", 0, parse_pit },
+	{ "--exits", ARG_OPTIONAL, "=FILE.json", "tell at the end what the guest's exits cost, as a table or as JSON",
+	  0, parse_exits },
+	{ "--dump-dtb", ARG_NEEDED, "FILE", "write the machine's device tree and end",
+	  offsetof(struct config, dump_dtb), NULL },
+	{ "--no-reboot", ARG_NONE, NULL, "end instead of restarting the guest", 0, parse_no_reboot },
+};
+/* clang-format on */
+
+void config_print_help(void)
+{
+	printf("usage: bantam run --kernel FILE [options]\n\n");
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+		const struct option *o = &options[i];
+
+		printf("  %s%s%s\n        %s\n", o->name, o->arg == ARG_NEEDED ? " " : "",
+		       o->meta ? o->meta : "", o->help);
+	}
+	printf("\nOn stdio's console: Ctrl-a x quits, Ctrl-a h lists the other keys.\n"
+	       "See bantam(1).\n");
+}
+
+static const struct option *option_find(const char *name, size_t len)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++)
+		if (strlen(options[i].name) == len && !memcmp(options[i].name, name, len))
+			return &options[i];
+	return NULL;
+}
+
+static int option_apply(struct config *cfg, const struct option *o, char *value, struct err *err)
+{
+	const char **string;
+
+	if (o->parse)
+		return o->parse(cfg, o->name, value, err);
+	string = (const char **)(void *)((char *)cfg + o->string);
+	if (*string)
+		return err_set(err, -EINVAL, "%s %s: %s is given already", o->name, value, *string);
+	*string = value;
+	return 0;
+}
+
+/* What cannot be seen from one option alone. */
+static int check_whole(const struct config *cfg, struct err *err)
+{
+	if (!cfg->kernel)
+		return err_set(err, -EINVAL, "--kernel FILE is missing: the kernel to boot");
+	return 0;
+}
+
+/* A private copy of every argument, for the parsers to cut apart. */
+static char *copy_args(int argc, char **argv, char **copies)
+{
+	size_t total = 1;
+	char *arena, *p;
+
+	for (int i = 0; i < argc; i++)
+		total += strlen(argv[i]) + 1;
+	arena = p = malloc(total);
+	for (int i = 0; arena && i < argc; i++) {
+		size_t len = strlen(argv[i]) + 1;
+
+		copies[i] = memcpy(p, argv[i], len);
+		p += len;
+	}
+	return arena;
+}
+
+static enum config_result parse_args(struct config *cfg, int argc, char **argv, struct err *err)
+{
+	for (int i = 0; i < argc; i++) {
+		size_t len = strcspn(argv[i], "=");
+		char *value = argv[i][len] ? argv[i] + len + 1 : NULL;
+		const struct option *o = option_find(argv[i], len);
+
+		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
+			return CONFIG_HELP;
+		if (!o) {
+			err_set(err, -EINVAL, "%.*s: unknown option; see bantam run --help",
+				(int)len, argv[i]);
+			return CONFIG_USAGE;
+		}
+		if (o->arg == ARG_NONE && value) {
+			err_set(err, -EINVAL, "%s: takes no value", argv[i]);
+			return CONFIG_USAGE;
+		}
+		if (o->arg == ARG_NEEDED && !value) {
+			if (i + 1 == argc) {
+				err_set(err, -EINVAL, "%s: its value is missing: %s %s", o->name,
+					o->name, o->meta);
+				return CONFIG_USAGE;
+			}
+			value = argv[++i];
+		}
+		if (o->arg == ARG_NEEDED && !*value && strcmp(o->name, "--append")) {
+			err_set(err, -EINVAL, "%s: its value is empty; must be %s", o->name,
+				o->meta);
+			return CONFIG_USAGE;
+		}
+		if (option_apply(cfg, o, value, err))
+			return CONFIG_USAGE;
+	}
+	return check_whole(cfg, err) ? CONFIG_USAGE : CONFIG_RUN;
+}
+
+enum config_result config_parse(struct config *cfg, int argc, char **argv, struct err *err)
+{
+	enum config_result ret;
+	char **copies;
+
+	memset(cfg, 0, sizeof(*cfg));
+	cfg->nr_cpus = 1;
+	cfg->memory = MEMORY_DEFAULT;
+	copies = calloc((size_t)argc + 1, sizeof(*copies));
+	if (copies)
+		cfg->arena = copy_args(argc, argv, copies);
+	if (!cfg->arena) {
+		free(copies);
+		err_set(err, -ENOMEM, "out of memory");
+		return CONFIG_USAGE;
+	}
+	ret = parse_args(cfg, argc, copies, err);
+	free(copies);
+	if (!cfg->nr_serials)
+		cfg->serials[cfg->nr_serials++].kind = SERIAL_STDIO;
+	return ret;
+}
+
+void config_free(struct config *cfg)
+{
+	free(cfg->arena);
+	cfg->arena = NULL;
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the user asked for, typed and checked: the command line's outcome and the
+ * machine's only input. Strings point into argv or are the config's own.
+ */
+#ifndef VMM_CONFIG_H
+#define VMM_CONFIG_H
+
+#include "base/err.h"
+#include "base/util.h"
+
+#define CONFIG_MAX_DISKS 16
+#define CONFIG_MAX_SERIALS 4
+
+enum disk_if { DISK_VIRTIO };
+enum disk_format { DISK_RAW };
+
+struct disk_config {
+	const char *path;
+	const char *serial; /* NULL: none */
+	unsigned interface; /* enum disk_if */
+	unsigned format; /* enum disk_format */
+	unsigned readonly;
+};
+
+enum serial_kind { SERIAL_STDIO, SERIAL_PTY, SERIAL_FILE, SERIAL_SOCKET, SERIAL_NONE };
+
+struct serial_config {
+	enum serial_kind kind;
+	const char *path; /* file, socket */
+};
+
+enum pit_kind { PIT_KERNEL, PIT_NONE };
+
+struct config {
+	const char *kernel;
+	const char *initrd;
+	const char *append;
+	uint64_t nr_cpus;
+	uint64_t memory; /* bytes */
+	struct disk_config disks[CONFIG_MAX_DISKS];
+	unsigned nr_disks;
+	struct serial_config serials[CONFIG_MAX_SERIALS]; /* COM1 first */
+	unsigned nr_serials;
+	unsigned pit; /* enum pit_kind */
+	bool exits;
+	const char *exits_json; /* NULL: the table */
+	const char *dump_dtb;
+	bool no_reboot;
+	char *arena; /* compound values, cut apart */
+};
+
+enum config_result { CONFIG_RUN, CONFIG_HELP, CONFIG_USAGE };
+
+/*
+ * Parses the options of `bantam run`, argv[0] being the first. Sets defaults and
+ * checks what can be checked without touching a file. CONFIG_USAGE: err holds one line that names the option, the value and what would be right.
+ * config_free() in any case.
+ */
+enum config_result config_parse(struct config *cfg, int argc, char **argv,
+				struct err *err) __must_check;
+void config_free(struct config *cfg);
+
+/* The text of `bantam run --help`, made from the same table. */
+void config_print_help(void);
+
+#endif

@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The board: every file that is opened and every wire of the machine is in here.
+ */
+#include "vmm/machine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/platform.h"
+#include "devices/pc/i8042.h"
+#include "devices/pc/misc_ports.h"
+#include "devices/pc/pm.h"
+#include "devices/pc/rtc.h"
+#include "devices/pc/uart.h"
+#include "devices/virtio/virtio_blk.h"
+
+/* --- files ------------------------------------------------------------------ */
+
+static int open_file(struct firmware_file *f, const char *option, const char *path, struct err *err)
+{
+	struct stat st;
+
+	f->fd = -1;
+	f->path = path;
+	if (!path)
+		return 0;
+	/* Not blocking: a FIFO without a writer is refused below, not waited for. */
+	f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (f->fd < 0 || fstat(f->fd, &st))
+		return err_set(err, -errno, "%s %s: %s", option, path, strerror(errno));
+	if (!S_ISREG(st.st_mode))
+		return err_set(err, -EINVAL, "%s %s: must be a file, not %s", option, path,
+			       S_ISDIR(st.st_mode) ? "a folder" : "a device or pipe");
+	f->size = (uint64_t)st.st_size;
+	return 0;
+}
+
+/* What the firmware has to tell the guest of; the disks are found on the PCI bus. */
+static int open_firmware(struct firmware_config *fw, const struct config *cfg, struct err *err)
+{
+	int ret;
+
+	*fw = (struct firmware_config){
+		.kernel.fd = -1,
+		.initrd.fd = -1,
+		.cmdline = cfg->append,
+		.nr_cpus = (unsigned)cfg->nr_cpus,
+		.facts = FIRMWARE_RTC | FIRMWARE_PVPANIC | FIRMWARE_DEBUG_EXIT | FIRMWARE_PM_TIMER |
+			 FIRMWARE_GPE | FIRMWARE_PCI,
+	};
+	for (unsigned i = 0; i < cfg->nr_serials; i++)
+		fw->facts |= FIRMWARE_COM1 << i;
+	ret = open_file(&fw->kernel, "--kernel", cfg->kernel, err);
+	return ret ? ret : open_file(&fw->initrd, "--initrd", cfg->initrd, err);
+}
+
+static void close_firmware(struct firmware_config *fw)
+{
+	if (fw->kernel.fd >= 0)
+		close(fw->kernel.fd);
+	if (fw->initrd.fd >= 0)
+		close(fw->initrd.fd);
+}
+
+static int open_disks(struct machine *m, struct err *err)
+{
+	for (unsigned i = 0; i < m->cfg->nr_disks; i++) {
+		const struct disk_config *d = &m->cfg->disks[i];
+		struct block_config bc = {
+			.path = d->path,
+			.readonly = d->readonly,
+			.serial = d->serial,
+		};
+		char text[384];
+		int ret = block_raw_open(&bc, &m->blocks[i], text, sizeof(text));
+
+		if (ret)
+			return err_set(err, ret, "--disk %s", text);
+	}
+	return 0;
+}
+
+static int open_serials(struct machine *m, struct err *err)
+{
+	const struct console_escapes esc = { .quit = machine_quit, .opaque = m };
+	char pty[64];
+
+	for (unsigned i = 0; i < m->cfg->nr_serials; i++) {
+		const struct serial_config *s = &m->cfg->serials[i];
+		struct chardev **c = &m->chardevs[i];
+		int ret = -EINVAL;
+
+		switch (s->kind) {
+		case SERIAL_STDIO:
+			ret = chardev_stdio_create(&m->loop, &esc, c);
+			break;
+		case SERIAL_PTY:
+			ret = chardev_pty_create(&m->loop, pty, sizeof(pty), c);
+			if (!ret)
+				log_warn("serial port %u is %s", i + 1, pty);
+			break;
+		case SERIAL_FILE:
+			ret = chardev_file_create(&m->loop, s->path, c);
+			break;
+		case SERIAL_SOCKET:
+			ret = chardev_socket_create(&m->loop, s->path, c);
+			break;
+		case SERIAL_NONE:
+			ret = chardev_null_create(c);
+			break;
+		}
+		if (ret)
+			return err_set(err, ret, "--serial %s: %s", s->path ? s->path : "stdio",
+				       strerror(-ret));
+	}
+	return 0;
+}
+
+/* --- wires -------------------------------------------------------------------- */
+
+/* Takes what a create function gave into *dev, in the same call; the list is the order of resets. */
+static int add(struct machine *m, int ret, struct device *const *dev, const char *name,
+	       struct err *err)
+{
+	if (ret)
+		return err_set(err, ret, "%s: %s", name, strerror(-ret));
+	m->devices[m->nr_devices++] = *dev;
+	return 0;
+}
+
+static int add_uart(struct machine *m, unsigned i, struct err *err)
+{
+	static const struct {
+		const char *name;
+		uint16_t port;
+		unsigned irq;
+	} com[CONFIG_MAX_SERIALS] = {
+		{ "uart0", PLATFORM_PORT_COM1, PLATFORM_IRQ_COM1 },
+		{ "uart1", PLATFORM_PORT_COM2, PLATFORM_IRQ_COM2 },
+		{ "uart2", PLATFORM_PORT_COM3, PLATFORM_IRQ_COM1 },
+		{ "uart3", PLATFORM_PORT_COM4, PLATFORM_IRQ_COM2 },
+	};
+	const struct uart_config cfg = {
+		.name = com[i].name,
+		.bus = &m->bus,
+		.port = com[i].port,
+		.irq = kvm_irq(&m->kvm, com[i].irq),
+		.clock = &m->clock.clock,
+		.chardev = m->chardevs[i],
+	};
+	struct device *dev = NULL;
+
+	return add(m, uart_create(&cfg, &dev), &dev, cfg.name, err);
+}
+
+static int add_disk(struct machine *m, unsigned i, struct err *err)
+{
+	char name[24];
+	const struct virtio_blk_config cfg = {
+		.name = name,
+		.pci = m->pci,
+		.devfn = -1,
+		.mem = &m->mem,
+		.block = m->blocks[i],
+	};
+	int ret;
+
+	snprintf(name, sizeof(name), "virtio-blk%u", i);
+	ret = virtio_blk_create(&cfg, &m->disks[i]);
+	return add(m, ret, &m->disks[i], name, err);
+}
+
+static int wire_devices(struct machine *m, struct err *err)
+{
+	const struct power power = { .request = machine_power_request, .ctx = m };
+	struct kvm *kvm = &m->kvm;
+	struct pci_host_config pci = { "pci", &m->bus, &kvm->msi, { { 0 } }, power };
+	const struct rtc_config rtc = {
+		.name = "rtc",
+		.bus = &m->bus,
+		.irq = kvm_irq(kvm, PLATFORM_IRQ_RTC),
+		.clock = &m->clock.clock,
+		.low_ram = mem_low_end(&m->mem),
+		.high_ram = m->mem.ram_size - mem_low_end(&m->mem),
+		.cpus = (unsigned)m->cfg->nr_cpus,
+	};
+	const struct i8042_config i8042 = {
+		.name = "i8042",
+		.bus = &m->bus,
+		.kbd_irq = kvm_irq(kvm, PLATFORM_IRQ_KEYBOARD),
+		.aux_irq = kvm_irq(kvm, PLATFORM_IRQ_MOUSE),
+		.power = power,
+	};
+	const struct pm_config pm = {
+		.name = "pm",
+		.bus = &m->bus,
+		.sci = kvm_irq(kvm, PLATFORM_IRQ_SCI),
+		.clock = &m->clock.clock,
+		.power = power,
+	};
+	static const struct {
+		const char *name;
+		int (*create)(const struct misc_port_config *cfg, struct device **out);
+	} misc[] = {
+		{ "post", post_create },       { "sysctl-a", sysctl_a_create },
+		{ "pvpanic", pvpanic_create }, { "debug-exit", debug_exit_create },
+		{ "speaker", speaker_create },
+	};
+	struct device *dev = NULL;
+	int ret;
+
+	/* The IRQs that a PIRQ may lead to: those that no ISA device has. */
+	pci.irqs[5] = kvm_irq(kvm, 5);
+	pci.irqs[PLATFORM_IRQ_PCI_A] = kvm_irq(kvm, PLATFORM_IRQ_PCI_A);
+	pci.irqs[PLATFORM_IRQ_PCI_C] = kvm_irq(kvm, PLATFORM_IRQ_PCI_C);
+	ret = pci_host_create(&pci, &m->pci);
+	if (!ret)
+		dev = &m->pci->dev;
+	ret = add(m, ret, &dev, "pci", err);
+	if (ret)
+		return ret;
+	ret = add(m, rtc_create(&rtc, &dev), &dev, "rtc", err);
+	if (ret)
+		return ret;
+	ret = add(m, i8042_create(&i8042, &dev), &dev, "i8042", err);
+	if (ret)
+		return ret;
+	ret = add(m, pm_create(&pm, &dev), &dev, "pm", err);
+	if (ret)
+		return ret;
+	for (size_t i = 0; i < ARRAY_SIZE(misc); i++) {
+		struct misc_port_config cfg = {
+			.name = misc[i].name,
+			.bus = &m->bus,
+			.power = power,
+			.clock = &m->clock.clock,
+		};
+
+		if (misc[i].create == debug_exit_create)
+			cfg.power.request = machine_debug_exit_request;
+		if (misc[i].create == speaker_create && kvm->has_pit)
+			continue; /* port 0x61 is in the kernel, with its PIT */
+		ret = add(m, misc[i].create(&cfg, &dev), &dev, cfg.name, err);
+		if (ret)
+			return ret;
+	}
+	for (unsigned i = 0; i < m->cfg->nr_serials && !ret; i++)
+		ret = add_uart(m, i, err);
+	for (unsigned i = 0; i < m->cfg->nr_disks && !ret; i++)
+		ret = add_disk(m, i, err);
+	return ret;
+}
+
+/* --- memory, KVM, vCPUs ------------------------------------------------------- */
+
+static int create_memory(struct mem *mem, const struct config *cfg, struct err *err)
+{
+	uint64_t host = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGE_SIZE);
+	int ret;
+
+	if (cfg->memory > host)
+		return err_set(err, -ENOMEM, "--memory %lluM: this host has %lluM",
+			       (unsigned long long)(cfg->memory / MIB),
+			       (unsigned long long)(host / MIB));
+	ret = mem_init(mem, cfg->memory);
+	if (ret)
+		return err_set(err, ret, "--memory %lluM: %s",
+			       (unsigned long long)(cfg->memory / MIB), strerror(-ret));
+	return 0;
+}
+
+static int create_kvm(struct machine *m, struct err *err)
+{
+	struct kvm *kvm = &m->kvm;
+	int ret = kvm_init(kvm, err);
+
+	if (ret)
+		return ret;
+	m->has_kvm = true;
+	if (m->cfg->nr_cpus > kvm->max_cpus)
+		return err_set(err, -EINVAL, "--cpus %llu: this host's KVM allows at most %u",
+			       (unsigned long long)m->cfg->nr_cpus, kvm->max_cpus);
+	ret = kvm_map_memory(kvm, &m->mem);
+	if (ret)
+		return err_set(err, ret, "cannot map guest memory: %s", strerror(-ret));
+	ret = kvm_create_irqchip(kvm, m->cfg->pit == PIT_KERNEL);
+	if (ret)
+		return err_set(err, ret, "cannot create the interrupt controllers: %s",
+			       strerror(-ret));
+	return 0;
+}
+
+static int create_vcpus(struct machine *m, struct err *err)
+{
+	int ret = vcpu_setup_signal();
+
+	m->vcpus = calloc(m->cfg->nr_cpus, sizeof(*m->vcpus));
+	if (!m->vcpus)
+		ret = -ENOMEM;
+	for (unsigned i = 0; i < m->cfg->nr_cpus && !ret; i++) {
+		const struct vcpu_config cfg = {
+			.kvm = &m->kvm,
+			.bus = &m->bus,
+			.index = i,
+			.nr_cpus = (unsigned)m->cfg->nr_cpus,
+			.events = { .crashed = machine_vcpu_crashed, .ctx = m },
+		};
+
+		ret = vcpu_create(&m->vcpus[i], &cfg);
+		m->nr_vcpus += !ret;
+	}
+	if (ret)
+		return err_set(err, ret, "cannot create CPU %u: %s", m->nr_vcpus, strerror(-ret));
+	return 0;
+}
+
+static int create_loop(struct machine *m, struct err *err)
+{
+	int ret = loop_init(&m->loop);
+
+	m->has_loop = !ret;
+	if (!ret) {
+		ret = host_clock_init(&m->clock, &m->loop);
+		m->has_clock = !ret;
+	}
+	if (ret)
+		return err_set(err, ret, "cannot create the event loop: %s", strerror(-ret));
+	return 0;
+}
+
+int machine_create(struct machine *m, const struct config *cfg, struct err *err)
+{
+	int ret;
+
+	memset(m, 0, sizeof(*m));
+	m->cfg = cfg;
+	m->signals.fd = -1;
+	m->firmware.kernel.fd = m->firmware.initrd.fd = -1;
+	pthread_mutex_init(&m->lock, NULL);
+	bus_init(&m->bus);
+	m->has_bus = true;
+
+	/* Files first, so that a mistake costs the user nothing; stdio before any thread. */
+	ret = create_loop(m, err);
+	if (!ret)
+		ret = open_firmware(&m->firmware, cfg, err);
+	if (!ret)
+		ret = open_disks(m, err);
+	if (!ret)
+		ret = create_memory(&m->mem, cfg, err);
+	if (!ret)
+		ret = create_kvm(m, err);
+	if (!ret)
+		ret = open_serials(m, err);
+	if (!ret)
+		ret = wire_devices(m, err);
+	if (!ret)
+		ret = create_vcpus(m, err);
+	if (!ret) {
+		ret = kvm_accelerate_bus(&m->kvm, &m->bus);
+		if (ret)
+			err_set(err, ret, "cannot hand doorbells to KVM: %s", strerror(-ret));
+	}
+	return ret;
+}
+
+void machine_destroy(struct machine *m)
+{
+	for (unsigned i = 0; i < m->nr_vcpus; i++)
+		vcpu_destroy(&m->vcpus[i]);
+	free(m->vcpus);
+	while (m->nr_devices)
+		device_destroy(m->devices[--m->nr_devices]);
+	for (unsigned i = 0; i < CONFIG_MAX_DISKS; i++)
+		block_destroy(m->blocks[i]);
+	for (unsigned i = 0; i < CONFIG_MAX_SERIALS; i++)
+		chardev_destroy(m->chardevs[i]);
+	if (m->has_kvm)
+		kvm_destroy(&m->kvm);
+	mem_destroy(&m->mem);
+	close_firmware(&m->firmware);
+	if (m->has_clock)
+		host_clock_destroy(&m->clock);
+	if (m->has_loop)
+		loop_destroy(&m->loop);
+	if (m->has_bus)
+		bus_destroy(&m->bus);
+	pthread_mutex_destroy(&m->lock);
+}
+
+int machine_reset(struct machine *m, struct err *err)
+{
+	struct boot_entry entry;
+	int ret;
+
+	for (unsigned i = 0; i < m->nr_devices; i++)
+		device_reset(m->devices[i]);
+	ret = kvm_reset_irqchip(&m->kvm);
+	if (ret)
+		return err_set(err, ret, "cannot reset the interrupt controllers: %s",
+			       strerror(-ret));
+	ret = firmware_load(&m->mem, &m->firmware, &entry, err->text, sizeof(err->text));
+	if (ret)
+		return ret;
+	ret = pci_assign(m->pci);
+	if (ret)
+		return err_set(err, ret, "no room for the PCI functions' BARs");
+	for (unsigned i = 0; i < m->nr_vcpus; i++) {
+		ret = vcpu_reset(&m->vcpus[i], i ? NULL : &entry);
+		if (ret)
+			return err_set(err, ret, "cannot reset CPU %u: %s", i, strerror(-ret));
+	}
+	return 0;
+}
+
+int machine_dump_dtb(const struct config *cfg, struct err *err)
+{
+	struct firmware_config fw;
+	struct boot_entry entry;
+	struct mem mem = { 0 };
+	const void *fdt;
+	size_t len;
+	int ret, fd;
+
+	ret = open_firmware(&fw, cfg, err);
+	if (!ret)
+		ret = create_memory(&mem, cfg, err);
+	if (!ret)
+		ret = firmware_load(&mem, &fw, &entry, err->text, sizeof(err->text));
+	if (!ret) {
+		fdt = firmware_fdt_find(&mem, &len);
+		fd = open(cfg->dump_dtb, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+		ret = fd < 0 ? -errno : util_write_all(fd, fdt, len);
+		if (fd >= 0 && close(fd) && !ret)
+			ret = -errno;
+		if (ret)
+			err_set(err, ret, "--dump-dtb %s: %s", cfg->dump_dtb, strerror(-ret));
+	}
+	mem_destroy(&mem);
+	close_firmware(&fw);
+	return ret;
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A whole machine: vmm/machine.c wires it from the config, vmm/run.c runs it.
+ *
+ * Threads: everything here is the main thread's, which is also the event loop's,
+ * but for what is guarded by the lock.
+ */
+#ifndef VMM_MACHINE_H
+#define VMM_MACHINE_H
+
+#include "backends/block/block.h"
+#include "backends/char/chardev.h"
+#include "base/bus.h"
+#include "base/err.h"
+#include "base/loop.h"
+#include "base/mem.h"
+#include "base/power.h"
+#include "cpu/kvm.h"
+#include "cpu/vcpu.h"
+#include "devices/pci/pci_host.h"
+#include "firmware/firmware.h"
+#include "vmm/config.h"
+#include "vmm/report.h"
+
+#define MACHINE_MAX_DEVICES 64
+
+/* Why the loop was left. */
+enum machine_end {
+	MACHINE_RUNNING,
+	MACHINE_POWERED_OFF, /* by the guest, or a reset under --no-reboot */
+	MACHINE_QUIT, /* by the user, on the console */
+	MACHINE_SIGNALLED,
+	MACHINE_CRASHED,
+	MACHINE_FAILED, /* an error of the host's */
+};
+
+struct machine {
+	const struct config *cfg;
+	struct loop loop;
+	struct host_clock clock;
+	struct mem mem;
+	struct kvm kvm;
+	struct bus bus;
+
+	struct firmware_config firmware;
+	struct chardev *chardevs[CONFIG_MAX_SERIALS];
+	struct block *blocks[CONFIG_MAX_DISKS];
+	struct pci_host *pci;
+	struct device *disks[CONFIG_MAX_DISKS]; /* also in devices */
+	struct device *devices[MACHINE_MAX_DEVICES]; /* in order of creation */
+	unsigned nr_devices;
+	struct vcpu *vcpus;
+	unsigned nr_vcpus;
+	struct loop_src signals; /* a signalfd; fd -1 while there is none */
+	sigset_t old_signals;
+	bool has_loop, has_clock, has_bus, has_kvm;
+
+	struct report_start started;
+	enum machine_end end;
+	int end_signal;
+	int end_error; /* -errno of MACHINE_FAILED */
+
+	struct loop_post event_post;
+	pthread_mutex_t lock; /* guards wanted, wanted_*, crashed */
+	bool wanted; /* an event waits to be handled */
+	enum power_event wanted_event;
+	uint32_t wanted_detail;
+	const char *wanted_by; /* what the guest used to say that it failed */
+	struct vcpu *crashed;
+};
+
+/*
+ * Opens every file, then wires the machine; no vCPU runs yet. On failure err holds
+ * one line for the user and -errno is returned; machine_destroy() in any case.
+ */
+int machine_create(struct machine *m, const struct config *cfg, struct err *err) __must_check;
+void machine_destroy(struct machine *m);
+
+/*
+ * Every device, controller and vCPU to power-on, and the firmware's work done again.
+ * No vCPU runs. 0, or -errno with one line in err.
+ */
+int machine_reset(struct machine *m, struct err *err) __must_check;
+
+/* What the guest or a vCPU asks for (vmm/run.c). Any thread. */
+void machine_power_request(void *ctx, enum power_event event, uint32_t detail);
+void machine_debug_exit_request(void *ctx, enum power_event event, uint32_t detail);
+void machine_vcpu_crashed(void *ctx, struct vcpu *vcpu);
+/* Ctrl-a x; the loop's thread. */
+void machine_quit(void *ctx);
+
+struct machine_result {
+	bool crashed; /* the guest died, or said that it failed; the dump is printed */
+	int signal; /* the signal that ended us, 0 if none */
+};
+
+/*
+ * Builds the machine, runs it until it ends, prints the exit report where asked,
+ * and takes it all down again. Main thread, once a process at a time. Returns 0, or
+ * -errno with one line for the user in err.
+ */
+int machine_run(const struct config *cfg, struct machine_result *result,
+		struct err *err) __must_check;
+
+/* Writes the device tree that the machine's guest would find. 0, or -errno and err. */
+int machine_dump_dtb(const struct config *cfg, struct err *err) __must_check;
+
+#endif
