@@ -2,13 +2,13 @@
 #include "base/loop.h"
 
 #include <errno.h>
-#include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "base/thread.h"
 
 static void loop_wake(struct loop *loop)
 {
@@ -182,23 +182,17 @@ static void *iothread_main(void *opaque)
 
 int iothread_start(struct iothread *t, const char *name)
 {
-	sigset_t all, old;
 	int ret;
 
 	memset(t, 0, sizeof(*t));
-	snprintf(t->name, sizeof(t->name), "%s", name);
 	ret = loop_init(&t->loop);
 	if (ret)
 		return ret;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	ret = -pthread_create(&t->thread, NULL, iothread_main, t);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	ret = thread_start(&t->thread, name, 0, iothread_main, t);
 	if (ret) {
 		loop_destroy(&t->loop);
 		return ret;
 	}
-	pthread_setname_np(t->thread, t->name);
 	t->running = true;
 	return 0;
 }

@@ -66,7 +66,6 @@ struct iothread {
 	struct loop loop;
 	pthread_t thread;
 	bool running;
-	char name[16]; /* what ps and top show */
 };
 
 int iothread_start(struct iothread *t, const char *name) __must_check;

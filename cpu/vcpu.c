@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/thread.h"
 #include "cpu/cpuid.h"
 #include "cpu/exit.h"
 #include "cpu/regs.h"
@@ -117,21 +118,13 @@ void vcpu_wait_paused(struct vcpu *vcpu)
 /* All signals but the kick are the main thread's business. */
 static int start_thread(struct vcpu *vcpu)
 {
-	sigset_t all, old;
 	char name[16];
 	int ret;
 
-	sigfillset(&all);
-	sigdelset(&all, KICK_SIGNAL);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	ret = -pthread_create(&vcpu->thread, NULL, vcpu_main, vcpu);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (ret)
-		return ret;
-	vcpu->started = true;
 	snprintf(name, sizeof(name), "vcpu%u", vcpu->index);
-	pthread_setname_np(vcpu->thread, name);
-	return 0;
+	ret = thread_start(&vcpu->thread, name, KICK_SIGNAL, vcpu_main, vcpu);
+	vcpu->started = !ret;
+	return ret;
 }
 
 static int setup(struct vcpu *vcpu, const struct vcpu_config *cfg)
