@@ -335,6 +335,19 @@ static int create_loop(struct machine *m, struct err *err)
 	return 0;
 }
 
+/* Last of all files, as it is made new: a mistake elsewhere leaves nothing behind. */
+static int open_exits(struct machine *m, struct err *err)
+{
+	const char *path = m->cfg->exits_json;
+
+	if (!path)
+		return 0;
+	m->exits_fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	if (m->exits_fd < 0)
+		return err_set(err, -errno, "--exits=%s: %s", path, strerror(errno));
+	return 0;
+}
+
 int machine_create(struct machine *m, const struct config *cfg, struct err *err)
 {
 	int ret;
@@ -342,6 +355,7 @@ int machine_create(struct machine *m, const struct config *cfg, struct err *err)
 	memset(m, 0, sizeof(*m));
 	m->cfg = cfg;
 	m->signals.fd = -1;
+	m->exits_fd = -1;
 	m->firmware.kernel.fd = m->firmware.initrd.fd = -1;
 	pthread_mutex_init(&m->lock, NULL);
 	bus_init(&m->bus);
@@ -368,7 +382,7 @@ int machine_create(struct machine *m, const struct config *cfg, struct err *err)
 		if (ret)
 			err_set(err, ret, "cannot hand doorbells to KVM: %s", strerror(-ret));
 	}
-	return ret;
+	return ret ? ret : open_exits(m, err);
 }
 
 void machine_destroy(struct machine *m)
@@ -382,10 +396,14 @@ void machine_destroy(struct machine *m)
 		block_destroy(m->blocks[i]);
 	for (unsigned i = 0; i < CONFIG_MAX_SERIALS; i++)
 		chardev_destroy(m->chardevs[i]);
+	if (m->exits_fd >= 0)
+		close(m->exits_fd);
 	if (m->has_kvm)
 		kvm_destroy(&m->kvm);
 	mem_destroy(&m->mem);
 	close_firmware(&m->firmware);
+	if (m->signals.fd >= 0)
+		close(m->signals.fd);
 	if (m->has_clock)
 		host_clock_destroy(&m->clock);
 	if (m->has_loop)

@@ -52,13 +52,14 @@ struct machine {
 	struct vcpu *vcpus;
 	unsigned nr_vcpus;
 	struct loop_src signals; /* a signalfd; fd -1 while there is none */
-	sigset_t old_signals;
 	bool has_loop, has_clock, has_bus, has_kvm;
 
+	int exits_fd; /* where the JSON report goes; -1: nowhere */
 	struct report_start started;
 	enum machine_end end;
 	int end_signal;
-	int end_error; /* -errno of MACHINE_FAILED */
+	int end_error; /* -errno of MACHINE_FAILED, and its line */
+	struct err end_err;
 
 	struct loop_post event_post;
 	pthread_mutex_t lock; /* guards wanted, wanted_*, crashed */

@@ -237,26 +237,18 @@ static cJSON *report_json(const struct report *r)
 	return root;
 }
 
-int report_write_json(const struct report *r, const char *path)
+int report_write_json(const struct report *r, int fd)
 {
 	cJSON *root = report_json(r);
 	char *text = cJSON_Print(root);
-	int ret = 0;
+	int ret;
 
 	cJSON_Delete(root);
 	if (!text)
 		return -ENOMEM;
-
-	FILE *f = fopen(path, "we");
-
-	if (!f) {
-		ret = -errno;
-	} else {
-		if (fprintf(f, "%s\n", text) < 0)
-			ret = -EIO;
-		if (fclose(f))
-			ret = -errno;
-	}
+	ret = util_write_all(fd, text, strlen(text));
+	if (!ret)
+		ret = util_write_all(fd, "\n", 1);
 	cJSON_free(text);
 	return ret;
 }

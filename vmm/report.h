@@ -50,7 +50,7 @@ void report_free(struct report *r);
 
 void report_print(const struct report *r, FILE *out);
 
-/* Writes the JSON form (docs/exits.md) as a new file at path. 0 or -errno. */
-int report_write_json(const struct report *r, const char *path) __must_check;
+/* Writes the JSON form (docs/exits.md) to fd. 0 or -errno. */
+int report_write_json(const struct report *r, int fd) __must_check;
 
 #endif

@@ -99,8 +99,8 @@ static void restart(struct machine *m)
 	pthread_mutex_unlock(&m->lock);
 	ret = machine_reset(m, &err);
 	if (ret) {
-		log_error("the guest cannot be restarted: %s", err.text);
-		m->end_error = ret;
+		m->end_error = err_set(&m->end_err, ret, "the guest cannot be restarted: %.400s",
+				       err.text);
 		end(m, MACHINE_FAILED);
 		return;
 	}
@@ -169,7 +169,7 @@ static int watch_signals(struct machine *m)
 	sigemptyset(&set);
 	for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
 		sigaddset(&set, ours[i]);
-	if (sigprocmask(SIG_BLOCK, &set, &m->old_signals))
+	if (sigprocmask(SIG_BLOCK, &set, NULL))
 		return -errno;
 	m->signals.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (m->signals.fd < 0)
@@ -203,17 +203,19 @@ static int run_loop(struct machine *m, struct err *err)
 	return ret;
 }
 
-static void show_report(const struct machine *m, const struct report *r)
+static void take_report(struct machine *m, struct report *r, bool *has)
 {
 	int ret;
 
-	if (!m->cfg->exits_json) {
-		report_print(r, stderr);
+	if (!m->cfg->exits)
 		return;
-	}
-	ret = report_write_json(r, m->cfg->exits_json);
+	ret = report_take(r, &m->started, m->vcpus, m->nr_vcpus, m->kvm.vm_fd);
+	*has = !ret;
+	if (!ret && m->exits_fd >= 0)
+		ret = report_write_json(r, m->exits_fd);
 	if (ret)
-		log_error("--exits=%s: %s", m->cfg->exits_json, strerror(-ret));
+		log_error("--exits%s%s: %s", m->cfg->exits_json ? "=" : "",
+			  m->cfg->exits_json ? m->cfg->exits_json : "", strerror(-ret));
 }
 
 int machine_run(const struct config *cfg, struct machine_result *result, struct err *err)
@@ -231,23 +233,17 @@ int machine_run(const struct config *cfg, struct machine_result *result, struct 
 	if (!ret) {
 		if (m.crashed)
 			crash_dump(m.crashed, &m.mem, stderr);
-		if (cfg->exits)
-			has_report =
-				!report_take(&report, &m.started, m.vcpus, m.nr_vcpus, m.kvm.vm_fd);
+		take_report(&m, &report, &has_report);
 		result->crashed = m.end == MACHINE_CRASHED;
 		result->signal = m.end_signal;
 		ret = m.end_error;
-		if (ret)
-			err_set(err, ret, "the guest could not go on: %s", strerror(-ret));
-	}
-	if (m.signals.fd >= 0) {
-		loop_del(&m.loop, &m.signals);
-		close(m.signals.fd);
+		*err = m.end_err;
 	}
 	machine_destroy(&m);
-	/* The terminal is the user's again: the report's lines end where they should. */
+	/* After the console is gone: the table starts on a line of its own. */
 	if (has_report) {
-		show_report(&m, &report);
+		if (!cfg->exits_json)
+			report_print(&report, stderr);
 		report_free(&report);
 	}
 	return ret;
