@@ -143,6 +143,10 @@ void crash_dump(struct vcpu *vcpu, const struct mem *mem, FILE *out)
 	struct kvm_sregs sregs;
 
 	dump_reason(vcpu, out);
+	if (vcpu->run->exit_reason == KVM_EXIT_SHUTDOWN && !vcpu->crash_errno)
+		fprintf(out,
+			"bantam: on AMD hosts KVM has reset the CPU by now: what follows may be "
+			"its power-on state\n");
 	if (ioctl(vcpu->fd, KVM_GET_REGS, &regs) || ioctl(vcpu->fd, KVM_GET_SREGS, &sregs)) {
 		fprintf(out, "bantam: its registers cannot be read\n");
 	} else {

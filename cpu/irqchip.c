@@ -187,7 +187,10 @@ int kvm_create_irqchip(struct kvm *kvm, bool pit)
 		if (ioctl(kvm->vm_fd, KVM_GET_IRQCHIP, &kvm->chips[i]))
 			return -errno;
 	}
-	return 0;
+	/* As firmware leaves it: the SCI and the PCI interrupts are levels. */
+	kvm->chips[KVM_IRQCHIP_PIC_SLAVE].chip.pic.elcr |=
+		(1u << PLATFORM_IRQ_SCI | 1u << PLATFORM_IRQ_PCI_A | 1u << PLATFORM_IRQ_PCI_C) >> 8;
+	return kvm_reset_irqchip(kvm);
 }
 
 int kvm_reset_irqchip(struct kvm *kvm)

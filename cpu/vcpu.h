@@ -72,7 +72,10 @@ int vcpu_reset(struct vcpu *vcpu, const struct boot_entry *entry) __must_check;
 
 void vcpu_resume(struct vcpu *vcpu);
 
-/* Asks the vCPU to stop; vcpu_wait_paused() returns when it has. */
+/*
+ * Asks the vCPU to stop; vcpu_wait_paused() returns when it has. Any thread may ask, the
+ * vCPU's own from inside a handler too: it then stops before its next instruction.
+ */
 void vcpu_pause(struct vcpu *vcpu);
 void vcpu_wait_paused(struct vcpu *vcpu);
 

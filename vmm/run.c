@@ -27,7 +27,11 @@ static void end(struct machine *m, enum machine_end how)
 
 /* --- what other threads ask for ----------------------------------------------- */
 
-/* A reset gives way to an end; of two ends the first counts. */
+/*
+ * A reset gives way to an end; of two ends the first counts. The CPU that asked does
+ * not execute another instruction: a guest that has pulled its reset line goes on to
+ * other ways of resetting, a triple fault among them, if it finds itself still running.
+ */
 static void want(struct machine *m, enum power_event event, uint32_t detail, const char *by)
 {
 	pthread_mutex_lock(&m->lock);
@@ -38,6 +42,8 @@ static void want(struct machine *m, enum power_event event, uint32_t detail, con
 		m->wanted_by = by;
 	}
 	pthread_mutex_unlock(&m->lock);
+	for (unsigned i = 0; i < m->nr_vcpus; i++)
+		vcpu_pause(&m->vcpus[i]);
 	loop_post(&m->loop, &m->event_post);
 }
 
@@ -96,6 +102,7 @@ static void restart(struct machine *m)
 	/* What the guest asked for until it stood still is the same reset. */
 	pthread_mutex_lock(&m->lock);
 	m->wanted &= m->wanted_event != POWER_RESET;
+	m->crashed = NULL; /* on another CPU, when the reset was asked for already */
 	pthread_mutex_unlock(&m->lock);
 	ret = machine_reset(m, &err);
 	if (ret) {
@@ -125,12 +132,11 @@ static void handle_event(void *opaque)
 	crashed = m->crashed;
 	pthread_mutex_unlock(&m->lock);
 
-	if (crashed) {
-		end(m, MACHINE_CRASHED);
+	if (!wanted) {
+		if (crashed)
+			end(m, MACHINE_CRASHED);
 		return;
 	}
-	if (!wanted)
-		return;
 	switch (event) {
 	case POWER_OFF:
 		end(m, MACHINE_POWERED_OFF);
@@ -231,7 +237,7 @@ int machine_run(const struct config *cfg, struct machine_result *result, struct 
 	if (!ret)
 		ret = run_loop(&m, err);
 	if (!ret) {
-		if (m.crashed)
+		if (m.crashed && m.end == MACHINE_CRASHED)
 			crash_dump(m.crashed, &m.mem, stderr);
 		take_report(&m, &report, &has_report);
 		result->crashed = m.end == MACHINE_CRASHED;
