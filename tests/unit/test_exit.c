@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: MIT */
+/* The exit table, the accounting and the report, on a run page made by hand. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cjson/cJSON.h>
+#include <cmocka.h>
+
+#include "cpu/exit.h"
+#include "cpu/vcpu.h"
+#include "vmm/report.h"
+
+#define DATA_OFFSET 4096
+
+/* Remembers the last access; reads give the offset. */
+struct probe {
+	struct device dev;
+	uint64_t offset, value;
+	unsigned width, reads, writes, rep_count;
+};
+
+static uint64_t probe_read(struct device *dev, uint64_t offset, unsigned width)
+{
+	struct probe *p = container_of(dev, struct probe, dev);
+
+	p->offset = offset;
+	p->width = width;
+	p->reads++;
+	return 0xa0 + offset;
+}
+
+static void probe_write(struct device *dev, uint64_t offset, unsigned width, uint64_t value)
+{
+	struct probe *p = container_of(dev, struct probe, dev);
+
+	p->offset = offset;
+	p->width = width;
+	p->value = value;
+	p->writes++;
+}
+
+static void probe_write_rep(struct device *dev, uint64_t offset, unsigned width, const void *buf,
+			    unsigned count)
+{
+	struct probe *p = container_of(dev, struct probe, dev);
+
+	p->offset = offset;
+	p->rep_count += count;
+	p->value = load_le((const char *)buf + (size_t)(count - 1) * width, width);
+}
+
+static const struct bus_ops probe_ops = {
+	.max_width = 8,
+	.read = probe_read,
+	.write = probe_write,
+	.write_rep = probe_write_rep,
+};
+
+struct fixture {
+	struct bus bus;
+	struct probe probe;
+	struct vcpu vcpu;
+	unsigned row;
+};
+
+static int setup(void **state)
+{
+	static const struct device_ops ops = { .type = "probe" };
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	bus_init(&f->bus);
+	device_init(&f->probe.dev, &ops, "probe");
+	assert_int_equal(bus_add(&f->bus, BUS_PIO, 0x100, 16, &f->probe.dev, &probe_ops), 0);
+	assert_int_equal(bus_add(&f->bus, BUS_MMIO, 0xd0000000, 4096, &f->probe.dev, &probe_ops),
+			 0);
+	f->vcpu.bus = &f->bus;
+	f->vcpu.fd = -1;
+	f->vcpu.run = calloc(1, 2 * DATA_OFFSET);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	bus_destroy(&f->bus);
+	free(f->vcpu.run);
+	free(f);
+	return 0;
+}
+
+static enum exit_action handle(struct fixture *f, uint32_t reason)
+{
+	f->vcpu.run->exit_reason = reason;
+	f->row = ~0u;
+	return exit_handle(&f->vcpu, &f->row);
+}
+
+static uint8_t *set_io(struct fixture *f, bool out, uint16_t port, uint8_t width, uint32_t count)
+{
+	struct kvm_run *run = f->vcpu.run;
+
+	run->io.direction = out ? KVM_EXIT_IO_OUT : KVM_EXIT_IO_IN;
+	run->io.port = port;
+	run->io.size = width;
+	run->io.count = count;
+	run->io.data_offset = DATA_OFFSET;
+	return (uint8_t *)run + DATA_OFFSET;
+}
+
+static void test_io(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t *data = set_io(f, true, 0x104, 2, 1);
+
+	store_le(data, 2, 0x1234);
+	assert_int_equal(handle(f, KVM_EXIT_IO), EXIT_CONTINUE);
+	assert_int_equal(f->row, ACCT_IO_OUT);
+	assert_int_equal(f->probe.offset, 4);
+	assert_int_equal(f->probe.width, 2);
+	assert_int_equal(f->probe.value, 0x1234);
+
+	data = set_io(f, false, 0x108, 4, 1);
+	assert_int_equal(handle(f, KVM_EXIT_IO), EXIT_CONTINUE);
+	assert_int_equal(f->row, ACCT_IO_IN);
+	assert_int_equal(load_le(data, 4), 0xa8);
+	assert_int_equal(acct_get(&f->vcpu.acct.accesses), 2);
+}
+
+static void test_string_io(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t *data = set_io(f, true, 0x100, 2, 300);
+
+	for (unsigned i = 0; i < 300; i++)
+		store_le(data + (size_t)i * 2, 2, i);
+	assert_int_equal(handle(f, KVM_EXIT_IO), EXIT_CONTINUE);
+	assert_int_equal(f->probe.rep_count, 300); /* one call, not 300 */
+	assert_int_equal(f->probe.value, 299);
+	assert_int_equal(f->probe.writes, 0);
+
+	/* No read_rep: the bus makes single reads of it, each into its own place. */
+	data = set_io(f, false, 0x102, 1, 3);
+	memset(data, 0, 4);
+	assert_int_equal(handle(f, KVM_EXIT_IO), EXIT_CONTINUE);
+	assert_int_equal(f->probe.reads, 3);
+	assert_int_equal(load_le(data, 4), 0xa2a2a2);
+	assert_int_equal(acct_get(&f->vcpu.acct.accesses), 303);
+}
+
+static void test_mmio(void **state)
+{
+	struct fixture *f = *state;
+	struct kvm_run *run = f->vcpu.run;
+
+	run->mmio.phys_addr = 0xd0000010;
+	run->mmio.len = 8;
+	run->mmio.is_write = 1;
+	store_le(run->mmio.data, 8, 0x1122334455667788);
+	assert_int_equal(handle(f, KVM_EXIT_MMIO), EXIT_CONTINUE);
+	assert_int_equal(f->row, ACCT_MMIO_WRITE);
+	assert_int_equal(f->probe.value, 0x1122334455667788);
+
+	run->mmio.is_write = 0;
+	run->mmio.len = 1;
+	assert_int_equal(handle(f, KVM_EXIT_MMIO), EXIT_CONTINUE);
+	assert_int_equal(f->row, ACCT_MMIO_READ);
+	assert_int_equal(run->mmio.data[0], 0xb0);
+
+	/* Nobody there: ones. */
+	run->mmio.phys_addr = 0xe0000000;
+	run->mmio.len = 4;
+	assert_int_equal(handle(f, KVM_EXIT_MMIO), EXIT_CONTINUE);
+	assert_int_equal(load_le(run->mmio.data, 4), 0xffffffff);
+}
+
+static void test_fatal(void **state)
+{
+	static const uint32_t reasons[] = { KVM_EXIT_SHUTDOWN, KVM_EXIT_FAIL_ENTRY,
+					    KVM_EXIT_INTERNAL_ERROR, KVM_EXIT_UNKNOWN,
+					    KVM_EXIT_EXCEPTION };
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(reasons); i++) {
+		f->vcpu.crash = NULL;
+		assert_int_equal(handle(f, reasons[i]), EXIT_ERROR);
+		assert_int_equal(f->row, reasons[i]);
+		assert_non_null(f->vcpu.crash);
+	}
+}
+
+/* Reasons of a newer KVM, and of other processors, are an error and share a row. */
+static void test_unknown_reasons(void **state)
+{
+	static const uint32_t reasons[] = { KVM_EXIT_S390_SIEIC, 38,   ACCT_OTHER, ACCT_IO_OUT,
+					    ACCT_NR_ROWS,        1000, UINT32_MAX };
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(reasons); i++) {
+		f->vcpu.crash = NULL;
+		assert_int_equal(handle(f, reasons[i]), EXIT_ERROR);
+		assert_int_equal(f->row, ACCT_OTHER);
+		assert_non_null(f->vcpu.crash);
+	}
+}
+
+static void test_row_names(void **state)
+{
+	(void)state;
+	assert_string_equal(exit_row_name(ACCT_IO_IN), "io-in");
+	assert_string_equal(exit_row_name(ACCT_IO_OUT), "io-out");
+	assert_string_equal(exit_row_name(ACCT_MMIO_READ), "mmio-read");
+	assert_string_equal(exit_row_name(ACCT_MMIO_WRITE), "mmio-write");
+	assert_string_equal(exit_row_name(ACCT_SIGNAL), "signal");
+	assert_string_equal(exit_row_name(KVM_EXIT_HLT), "hlt");
+	assert_string_equal(exit_row_name(ACCT_NR_ROWS), "unknown");
+}
+
+static double json_number(const cJSON *obj, const char *name)
+{
+	const cJSON *item = cJSON_GetObjectItemCaseSensitive(obj, name);
+
+	assert_true(cJSON_IsNumber(item));
+	return item->valuedouble;
+}
+
+static void test_report(void **state)
+{
+	struct vcpu vcpus[2];
+	struct report_start start;
+	struct report r;
+	char *table = NULL, text[16384];
+	size_t table_len;
+	FILE *f;
+	cJSON *json;
+	int fd;
+
+	(void)state;
+	memset(vcpus, 0, sizeof(vcpus));
+	report_start(&start);
+	usleep(2000); /* some time must pass for ticks to be worth something */
+	for (int i = 0; i < 2; i++) {
+		vcpus[i].fd = -1;
+		acct_exit(&vcpus[i].acct, ACCT_IO_OUT, 1000);
+		acct_exit(&vcpus[i].acct, ACCT_IO_OUT, 3000);
+	}
+	acct_exit(&vcpus[1].acct, KVM_EXIT_HLT, 500);
+	acct_add(&vcpus[1].acct.run_ticks, 7000);
+	assert_int_equal(report_take(&r, &start, vcpus, 2, -1), 0);
+	assert_int_equal(r.total.rows[ACCT_IO_OUT].count, 4);
+	assert_int_equal(r.cpus[0].rows[ACCT_IO_OUT].count, 2);
+	assert_int_equal(r.total.rows[KVM_EXIT_HLT].count, 1);
+	/* Ticks became nanoseconds at one rate. */
+	assert_true(r.total.rows[ACCT_IO_OUT].max_ns >= 3 * r.total.rows[KVM_EXIT_HLT].ns);
+	assert_true(r.total.rows[ACCT_IO_OUT].ns >= r.total.rows[ACCT_IO_OUT].max_ns);
+	assert_false(r.has_kvm);
+
+	f = open_memstream(&table, &table_len);
+	report_print(&r, f);
+	fclose(f);
+	assert_non_null(strstr(table, "5 exits"));
+	assert_non_null(strstr(table, "2 CPUs"));
+	assert_true(strstr(table, "io-out") < strstr(table, "hlt")); /* by time */
+	assert_null(strstr(table, "mmio"));
+	free(table);
+
+	fd = memfd_create("report", 0);
+	assert_int_equal(report_write_json(&r, fd), 0);
+	memset(text, 0, sizeof(text));
+	assert_true(pread(fd, text, sizeof(text) - 1, 0) > 0);
+	close(fd);
+	json = cJSON_Parse(text);
+	assert_non_null(json);
+
+	const cJSON *total = cJSON_GetObjectItemCaseSensitive(json, "total");
+	const cJSON *reasons = cJSON_GetObjectItemCaseSensitive(total, "reasons");
+	const cJSON *io = cJSON_GetObjectItemCaseSensitive(reasons, "io-out");
+
+	assert_int_equal(json_number(json, "version"), 1);
+	assert_int_equal(json_number(total, "exits"), 5);
+	assert_int_equal(json_number(io, "count"), 4);
+	assert_int_equal(cJSON_GetArraySize(reasons), 2);
+	assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(json, "cpus")), 2);
+	cJSON_Delete(json);
+	report_free(&r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_io, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_string_io, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_mmio, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_fatal, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_unknown_reasons, setup, teardown),
+		cmocka_unit_test(test_row_names),
+		cmocka_unit_test(test_report),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
