@@ -148,7 +148,11 @@ int bus_eventfd_remove(struct bus *bus, enum bus_space space, const struct bus_e
 	return ret;
 }
 
-/* Copies what a handler call needs, so that the lock is free while it runs. */
+/*
+ * Copies what a handler call needs, so that the lock is free while it runs. Where
+ * nobody answers, out->len is how far that is so, 0 for all that is left of the space:
+ * one lookup, or a range that moves meanwhile would tear the access.
+ */
 static bool range_lookup(struct bus *bus, enum bus_space space, uint64_t addr,
 			 struct bus_range *out)
 {
@@ -162,6 +166,8 @@ static bool range_lookup(struct bus *bus, enum bus_space space, uint64_t addr,
 	found = i < t->nr_ranges && t->ranges[i].base <= addr;
 	if (found)
 		*out = t->ranges[i];
+	else
+		out->len = i < t->nr_ranges ? t->ranges[i].base - addr : 0 - addr;
 	pthread_rwlock_unlock(&bus->lock);
 	return found;
 }
@@ -186,6 +192,21 @@ static bool eventfd_hit(struct bus *bus, enum bus_space space, uint64_t addr, un
 	return hit;
 }
 
+/* An eventfd wants to see every single write to addr. */
+static bool eventfd_at(struct bus *bus, enum bus_space space, uint64_t addr)
+{
+	const struct bus_table *t = &bus->tables[space];
+	bool found = false;
+
+	if (!__atomic_load_n(&t->nr_eventfds, __ATOMIC_RELAXED))
+		return false;
+	pthread_rwlock_rdlock(&bus->lock);
+	for (unsigned i = 0; i < t->nr_eventfds && !found; i++)
+		found = t->eventfds[i].addr == addr;
+	pthread_rwlock_unlock(&bus->lock);
+	return found;
+}
+
 /*
  * The widest access that starts at offset, is naturally aligned, and stays within
  * the range, the handler's width and what is left of the guest's access.
@@ -198,6 +219,11 @@ static unsigned piece_width(const struct bus_range *r, uint64_t offset, uint64_t
 	while (w > left || w > room || (offset & (w - 1)))
 		w /= 2;
 	return w;
+}
+
+static unsigned hole_width(const struct bus_range *hole, unsigned left)
+{
+	return hole->len && hole->len < left ? (unsigned)hole->len : left;
 }
 
 bool bus_read(struct bus *bus, enum bus_space space, uint64_t addr, void *data, unsigned width)
@@ -217,7 +243,8 @@ bool bus_read(struct bus *bus, enum bus_space space, uint64_t addr, void *data, 
 			store_le(p, w, r.ops->read(r.dev, offset, w));
 			device_unlock(r.dev);
 		} else {
-			*p = 0xff;
+			w = hole_width(&r, width);
+			memset(p, 0xff, w);
 			claimed = false;
 		}
 		addr += w;
@@ -248,6 +275,7 @@ bool bus_write(struct bus *bus, enum bus_space space, uint64_t addr, const void 
 			r.ops->write(r.dev, offset, w, load_le(p, w));
 			device_unlock(r.dev);
 		} else {
+			w = hole_width(&r, width);
 			claimed = false;
 		}
 		addr += w;
@@ -284,7 +312,8 @@ bool bus_write_rep(struct bus *bus, enum bus_space space, uint64_t addr, const v
 	struct bus_range r;
 	bool claimed = true;
 
-	if (range_lookup(bus, space, addr, &r) && r.ops->write_rep) {
+	if (range_lookup(bus, space, addr, &r) && r.ops->write_rep &&
+	    !eventfd_at(bus, space, addr)) {
 		uint64_t offset = addr - r.base + r.offset;
 
 		if (piece_width(&r, offset, r.len - (addr - r.base), width) == width) {

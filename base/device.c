@@ -14,7 +14,10 @@ void device_init(struct device *dev, const struct device_ops *ops, const char *n
 
 void device_destroy(struct device *dev)
 {
-	pthread_mutex_destroy(&dev->lock);
+	/*
+	 * The lock goes with the memory: until its destroy has stopped them, a device's
+	 * threads and timers may take it. A Linux mutex holds nothing to be released.
+	 */
 	dev->ops->destroy(dev);
 }
 

@@ -56,7 +56,7 @@ struct device {
 /* Prepares the base part. name is copied and must fit (assertion). */
 void device_init(struct device *dev, const struct device_ops *ops, const char *name);
 
-/* Releases the base part, then calls the device's own destroy. */
+/* Calls the device's own destroy, which frees everything; its lock works until then. */
 void device_destroy(struct device *dev);
 
 /* Locked calls of the ops; a device without the op is left as it is. */

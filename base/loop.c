@@ -24,18 +24,21 @@ static void loop_run_posts(void *opaque, uint32_t events)
 	(void)events;
 	eventfd_read(loop->wakefd, &n);
 	pthread_mutex_lock(&loop->lock);
-	while (loop->posts) {
-		struct loop_post *post = loop->posts;
 
-		loop->posts = post->next;
-		post->queued = false;
+	struct loop_post *post = loop->posts;
 
+	/* Not those queued meanwhile: a post that posts itself would keep everything else out. */
+	loop->posts = NULL;
+	while (post) {
+		struct loop_post *next = post->next;
 		void (*fn)(void *) = post->fn;
 		void *arg = post->opaque;
 
+		post->queued = false;
 		pthread_mutex_unlock(&loop->lock);
 		fn(arg);
 		pthread_mutex_lock(&loop->lock);
+		post = next;
 	}
 	pthread_mutex_unlock(&loop->lock);
 }

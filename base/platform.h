@@ -27,7 +27,8 @@
 #define PLATFORM_BIOS_AREA_BASE 0xa0000
 #define PLATFORM_BIOS_AREA_END 0x100000
 #define PLATFORM_ACPI_BASE 0xe0000 /* RSDP first, on a 16-byte boundary */
-#define PLATFORM_ACPI_END 0x100000
+#define PLATFORM_ACPI_END 0xffff0
+#define PLATFORM_RESET_VECTOR 0xffff0 /* F000:FFF0, the 16 bytes below 1 MiB */
 #define PLATFORM_PCI_MMIO_BASE 0xc0000000
 #define PLATFORM_PCI_MMIO_END 0xfec00000 /* exclusive */
 #define PLATFORM_IOAPIC_BASE 0xfec00000
@@ -82,10 +83,13 @@
 #define PLATFORM_IRQ_PCI_A 10 /* PIRQA and PIRQB, level, as firmware programs the PIIX */
 #define PLATFORM_IRQ_PCI_C 11 /* PIRQC and PIRQD */
 #define PLATFORM_IRQ_MOUSE 12
-/* The link (0..3: PIRQA..PIRQD) that a slot's pin (0: INTA) is wired to, and its GSI. */
-#define PLATFORM_PCI_LINK(slot, pin) (((slot) + (pin)) & 3)
-#define PLATFORM_PCI_GSI(slot, pin)                                                                \
-	(PLATFORM_IRQ_PCI_A +                                                                      \
+/*
+ * The link (0..3: PIRQA..PIRQD) that a slot's pin (0: INTA) is wired to, and its GSI: as
+ * on the boards of the PIIX's time, (slot - 1 + pin) modulo 4, which firmware knows.
+ */
+#define PLATFORM_PCI_LINK(slot, pin) (((slot) + 3 + (pin)) & 3)
+#define PLATFORM_PCI_GSI(slot, pin) \
+	(PLATFORM_IRQ_PCI_A +       \
 	 (PLATFORM_IRQ_PCI_C - PLATFORM_IRQ_PCI_A) * (PLATFORM_PCI_LINK(slot, pin) >> 1))
 #define PLATFORM_NR_GSI 24 /* I/O APIC pins; MSI routes are numbered above */
 

@@ -19,7 +19,8 @@ _Static_assert(FIRMWARE_PVPANIC == 1 << DSDT_FACT_PVPANIC, "dsdt.h");
 _Static_assert(FIRMWARE_PCI == 1 << DSDT_FACT_PCI, "dsdt.h");
 
 /* dsdt.S */
-extern const uint8_t firmware_dsdt[], firmware_dsdt_end[];
+extern const uint8_t firmware_dsdt[];
+extern const uint32_t firmware_dsdt_len;
 
 #define HEADER_LEN 36 /* ACPI 5.2.6, System Description Table Header */
 #define HEADER_LENGTH 4
@@ -110,6 +111,8 @@ static void finish(uint8_t *table)
 #define FADT_SLP_BUTTON (1u << 5) /* set: no fixed sleep button. PWR_BUTTON clear: a fixed one */
 #define FADT_FIX_RTC (1u << 6) /* set: no RTC wake status */
 #define FADT_RESET_REG_SUP (1u << 10)
+#define FADT_FLAGS \
+	(FADT_WBINVD | FADT_PROC_C1 | FADT_SLP_BUTTON | FADT_FIX_RTC | FADT_RESET_REG_SUP)
 
 /* IAPC_BOOT_ARCH: without the 8042 bit Linux does not probe for a keyboard. */
 #define BOOT_LEGACY_DEVICES (1u << 0)
@@ -133,20 +136,18 @@ static const struct {
 	uint16_t offset;
 	uint8_t width;
 	uint32_t value;
-	const char *name;
 } fadt_fields[] = {
-	{ 45, 1, 1, "Preferred_PM_Profile: desktop" },
-	{ 46, 2, PLATFORM_IRQ_SCI, "SCI_INT" },
-	{ 56, 4, PLATFORM_PORT_PM_BASE, "PM1a_EVT_BLK" },
-	{ 64, 4, PLATFORM_PORT_PM_BASE + 4, "PM1a_CNT_BLK" },
-	{ 88, 1, 4, "PM1_EVT_LEN" },
-	{ 89, 1, 2, "PM1_CNT_LEN" },
-	{ 96, 2, 0xffff, "P_LVL2_LAT: no C2" },
-	{ 98, 2, 0xffff, "P_LVL3_LAT: no C3" },
-	{ 112, 4, FADT_WBINVD | FADT_PROC_C1 | FADT_SLP_BUTTON | FADT_FIX_RTC | FADT_RESET_REG_SUP,
-	  "Flags" },
-	{ 128, 1, RESET_VALUE, "RESET_VALUE" },
-	{ 131, 1, FADT_MINOR, "FADT Minor Version" },
+	{ 45, 1, 1 }, /* Preferred_PM_Profile: desktop */
+	{ 46, 2, PLATFORM_IRQ_SCI }, /* SCI_INT */
+	{ 56, 4, PLATFORM_PORT_PM_BASE }, /* PM1a_EVT_BLK */
+	{ 64, 4, PLATFORM_PORT_PM_BASE + 4 }, /* PM1a_CNT_BLK */
+	{ 88, 1, 4 }, /* PM1_EVT_LEN */
+	{ 89, 1, 2 }, /* PM1_CNT_LEN */
+	{ 96, 2, 0xffff }, /* P_LVL2_LAT: no C2 */
+	{ 98, 2, 0xffff }, /* P_LVL3_LAT: no C3 */
+	{ 112, 4, FADT_FLAGS }, /* Flags */
+	{ 128, 1, RESET_VALUE }, /* RESET_VALUE */
+	{ 131, 1, FADT_MINOR }, /* FADT Minor Version */
 };
 
 /* Generic Address Structure, ACPI 5.2.3.2. */
@@ -258,12 +259,11 @@ static uint64_t add_ssdt(struct table *t, uint32_t facts, uint64_t base)
 
 static uint64_t add_dsdt(struct table *t, uint64_t base)
 {
-	size_t len = (size_t)(firmware_dsdt_end - firmware_dsdt);
-	uint8_t *p = take(t, len, 16);
+	uint8_t *p = take(t, firmware_dsdt_len, 16);
 
 	if (!p)
 		return 0;
-	memcpy(p, firmware_dsdt, len);
+	memcpy(p, firmware_dsdt, firmware_dsdt_len);
 	return base + (uint64_t)(p - t->buf);
 }
 

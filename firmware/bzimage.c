@@ -105,8 +105,8 @@ struct bzimage {
 
 static int bad(struct loader *l, const char *field, uint64_t value, const char *why)
 {
-	return loader_fail(l, -ENOEXEC, "--kernel %s: bzImage with %s 0x%llx: %s",
-			   l->cfg->kernel.path, field, (unsigned long long)value, why);
+	return err_set(l->err, -ENOEXEC, "--kernel %s: bzImage with %s 0x%llx: %s",
+		       l->cfg->kernel.path, field, (unsigned long long)value, why);
 }
 
 static bool has(const struct bzimage *bz, enum field f)
@@ -129,8 +129,8 @@ static int read_header(struct loader *l, struct bzimage *bz)
 	int ret;
 
 	if (file->size < sizeof(head))
-		return loader_fail(l, -ENOEXEC, "--kernel %s: a bzImage cut off in its header",
-				   file->path);
+		return err_set(l->err, -ENOEXEC, "--kernel %s: a bzImage cut off in its header",
+			       file->path);
 	ret = loader_read(l, "--kernel", file, head, sizeof(head), 0);
 	if (ret)
 		return ret;
@@ -281,7 +281,7 @@ int bzimage_load(struct loader *l, struct boot_entry *entry)
 	fill_e820(l, &bz);
 	fill_header(l, &bz);
 	if (mem_write(l->mem, PLATFORM_BOOT_PARAMS, bz.zp, sizeof(bz.zp)))
-		return loader_fail(l, -E2BIG, "--memory: too small for boot_params");
+		return err_set(l->err, -E2BIG, "--memory: too small for boot_params");
 	loader_entry_init(entry, mode, bz.load + (bz.entry64 ? ENTRY_64 : 0));
 	entry->rsi = PLATFORM_BOOT_PARAMS;
 	return 0;

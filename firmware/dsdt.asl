@@ -2,7 +2,7 @@
 /*
  * The devices that a guest cannot discover by itself. Compiled at build time:
  *
- *	cpp -P -x assembler-with-cpp -I. firmware/dsdt.asl > dsdt.i.asl
+ *	cc -E -P -x c -I. -o dsdt.i.asl firmware/dsdt.asl
  *	iasl -we -p dsdt dsdt.i.asl
  *
  * \FACT comes in an SSDT that acpi.c writes; it says what this very machine has. No

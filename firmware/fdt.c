@@ -21,6 +21,7 @@
 
 #define ISA_IO 1
 #define NO_IRQ 0xffff
+#define UART_HZ 1843200
 
 #define PCI_SPACE_MEM32 0x02000000
 
@@ -89,26 +90,26 @@ static void prop_cells(struct tree *t, const char *name, const uint32_t *cells, 
 
 /* Devices behind I/O ports. */
 static const struct isa_device {
+	const char *node;
+	const char *compatible;
 	uint32_t fact; /* what the machine must have; 0: always there */
+	uint32_t clock; /* Hz, 0 for none */
 	uint16_t port;
 	uint16_t len;
 	uint16_t irq;
-	const char *node;
-	const char *compatible;
-	uint32_t clock; /* Hz, 0 for none */
 } isa_devices[] = {
-	{ FIRMWARE_RTC, PLATFORM_PORT_RTC_INDEX, 2, PLATFORM_IRQ_RTC, "rtc", "motorola,mc146818",
-	  0 },
-	{ FIRMWARE_DEBUG_EXIT, PLATFORM_PORT_DEBUG_EXIT, 4, NO_IRQ, "debug-exit",
-	  "qemu,isa-debug-exit", 0 },
-	{ FIRMWARE_COM4, PLATFORM_PORT_COM4, 8, PLATFORM_IRQ_COM2, "serial", "ns16550a", 1843200 },
-	{ FIRMWARE_COM2, PLATFORM_PORT_COM2, 8, PLATFORM_IRQ_COM2, "serial", "ns16550a", 1843200 },
-	{ FIRMWARE_COM3, PLATFORM_PORT_COM3, 8, PLATFORM_IRQ_COM1, "serial", "ns16550a", 1843200 },
-	{ FIRMWARE_COM1, PLATFORM_PORT_COM1, 8, PLATFORM_IRQ_COM1, "serial", "ns16550a", 1843200 },
-	{ FIRMWARE_PVPANIC, PLATFORM_PORT_PVPANIC, 1, NO_IRQ, "pvpanic", "qemu,pvpanic-isa", 0 },
-	{ 0, PLATFORM_PORT_PM_BASE, PLATFORM_PORT_PM_LEN, PLATFORM_IRQ_SCI, "power", "bantam,pm1",
-	  0 },
-	{ 0, PLATFORM_PORT_RESET, 1, NO_IRQ, "reset", "bantam,reset", 0 },
+	{ "rtc", "motorola,mc146818", FIRMWARE_RTC, 0, PLATFORM_PORT_RTC_INDEX, 2,
+	  PLATFORM_IRQ_RTC },
+	{ "debug-exit", "qemu,isa-debug-exit", FIRMWARE_DEBUG_EXIT, 0, PLATFORM_PORT_DEBUG_EXIT, 4,
+	  NO_IRQ },
+	{ "serial", "ns16550a", FIRMWARE_COM4, UART_HZ, PLATFORM_PORT_COM4, 8, PLATFORM_IRQ_COM2 },
+	{ "serial", "ns16550a", FIRMWARE_COM2, UART_HZ, PLATFORM_PORT_COM2, 8, PLATFORM_IRQ_COM2 },
+	{ "serial", "ns16550a", FIRMWARE_COM3, UART_HZ, PLATFORM_PORT_COM3, 8, PLATFORM_IRQ_COM1 },
+	{ "serial", "ns16550a", FIRMWARE_COM1, UART_HZ, PLATFORM_PORT_COM1, 8, PLATFORM_IRQ_COM1 },
+	{ "pvpanic", "qemu,pvpanic-isa", FIRMWARE_PVPANIC, 0, PLATFORM_PORT_PVPANIC, 1, NO_IRQ },
+	{ "power", "bantam,pm1", 0, 0, PLATFORM_PORT_PM_BASE, PLATFORM_PORT_PM_LEN,
+	  PLATFORM_IRQ_SCI },
+	{ "reset", "bantam,reset", 0, 0, PLATFORM_PORT_RESET, 1, NO_IRQ },
 };
 
 /* The consoles, best first. */
@@ -172,22 +173,22 @@ static void add_cpus(struct tree *t, unsigned nr_cpus)
 
 static void add_memory(struct tree *t, const struct mem *mem)
 {
-	uint64_t high = mem_high_end(mem);
-	uint64_t high_size = high ? high - PLATFORM_HIGH_RAM_BASE : 0;
+	uint64_t top = mem_high_end(mem), base = PLATFORM_HIGH_RAM_BASE;
+	uint64_t size = top ? top - base : 0;
 	const uint32_t cells[] = {
 		0,
 		0,
 		0,
 		(uint32_t)mem_low_end(mem),
-		(uint32_t)(PLATFORM_HIGH_RAM_BASE >> 32),
-		(uint32_t)PLATFORM_HIGH_RAM_BASE,
-		(uint32_t)(high_size >> 32),
-		(uint32_t)high_size,
+		(uint32_t)(base >> 32),
+		(uint32_t)base,
+		(uint32_t)(size >> 32),
+		(uint32_t)size,
 	};
 
 	begin_at(t, "memory", 0);
 	prop_string(t, "device_type", "memory");
-	prop_cells(t, "reg", cells, high ? 8 : 4);
+	prop_cells(t, "reg", cells, top ? 8 : 4);
 	end(t);
 }
 

@@ -20,6 +20,7 @@
 #define FIRMWARE_FIRMWARE_H
 
 #include "base/boot.h"
+#include "base/err.h"
 #include "base/mem.h"
 
 /* The longest command line, without its NUL; a bzImage may take less (its cmdline_size). */
@@ -62,7 +63,7 @@ struct firmware_config {
  * whatever reading a file gave. After an error guest RAM holds anything.
  */
 int firmware_load(struct mem *mem, const struct firmware_config *cfg, struct boot_entry *entry,
-		  char *err, size_t err_size) __must_check;
+		  struct err *err) __must_check;
 
 /*
  * Writes the device tree of the machine into buf: what firmware_load() gives its

@@ -2,8 +2,6 @@
 #include "firmware/loader.h"
 
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/platform.h"
@@ -20,28 +18,17 @@
 #define BOOT_DS 0x18
 #define BOOT_TR 0x20
 
-int loader_fail(struct loader *l, int err, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	if (l->err_size)
-		vsnprintf(l->err, l->err_size, fmt, ap);
-	va_end(ap);
-	return err;
-}
-
 int loader_read(struct loader *l, const char *option, const struct firmware_file *file, void *buf,
 		uint64_t len, uint64_t off)
 {
 	int ret = util_pread_all(file->fd, buf, len, off);
 
 	if (ret == -ENODATA)
-		return loader_fail(l, -ENOEXEC, "%s %s: the file has become shorter", option,
-				   file->path);
+		return err_set(l->err, -ENOEXEC, "%s %s: the file has become shorter", option,
+			       file->path);
 	if (ret)
-		return loader_fail(l, ret, "%s %s: cannot read it: %s", option, file->path,
-				   strerror(-ret));
+		return err_set(l->err, ret, "%s %s: cannot read it: %s", option, file->path,
+			       strerror(-ret));
 	return 0;
 }
 
@@ -51,8 +38,8 @@ int loader_read_to(struct loader *l, const char *option, const struct firmware_f
 	void *p = mem_at(l->mem, gpa, len);
 
 	if (!p)
-		return loader_fail(l, -E2BIG, "%s %s: 0x%llx bytes at 0x%llx are not RAM", option,
-				   file->path, (unsigned long long)len, (unsigned long long)gpa);
+		return err_set(l->err, -E2BIG, "%s %s: 0x%llx bytes at 0x%llx are not RAM", option,
+			       file->path, (unsigned long long)len, (unsigned long long)gpa);
 	return loader_read(l, option, file, p, len, off);
 }
 
@@ -66,21 +53,20 @@ int loader_claim(struct loader *l, const char *what, uint64_t gpa, uint64_t len)
 	const char *path = l->cfg->kernel.path;
 
 	if (!mem_at_const(l->mem, gpa, len))
-		return loader_fail(
-			l, -E2BIG,
-			"--kernel %s: %s needs %llu MiB at 0x%llx, which the guest's RAM of "
-			"%llu MiB does not have; give it more --memory",
-			path, what, (unsigned long long)mib_up(len), (unsigned long long)gpa,
-			(unsigned long long)(l->mem->ram_size / MIB));
+		return err_set(l->err, -E2BIG,
+			       "--kernel %s: %s needs %llu MiB at 0x%llx, which the guest's RAM of "
+			       "%llu MiB does not have; give it more --memory",
+			       path, what, (unsigned long long)mib_up(len), (unsigned long long)gpa,
+			       (unsigned long long)(l->mem->ram_size / MIB));
 	for (unsigned i = 0; i < l->nr_used; i++) {
 		if (ranges_overlap(gpa, len, l->used[i].gpa, l->used[i].len))
-			return loader_fail(l, -ENOEXEC,
-					   "--kernel %s: %s at 0x%llx overlaps another", path, what,
-					   (unsigned long long)gpa);
+			return err_set(l->err, -ENOEXEC,
+				       "--kernel %s: %s at 0x%llx overlaps another", path, what,
+				       (unsigned long long)gpa);
 	}
 	if (l->nr_used == ARRAY_SIZE(l->used))
-		return loader_fail(l, -ENOEXEC, "--kernel %s: more than %zu segments", path,
-				   ARRAY_SIZE(l->used));
+		return err_set(l->err, -ENOEXEC, "--kernel %s: more than %zu segments", path,
+			       ARRAY_SIZE(l->used));
 	l->used[l->nr_used++] = (struct loader_range){ .gpa = gpa, .len = len };
 	return 0;
 }
@@ -91,10 +77,10 @@ static int place_cmdline(struct loader *l, uint64_t max)
 	size_t len = strlen(cmdline);
 
 	if (len > min_u64(max, FIRMWARE_CMDLINE_MAX))
-		return loader_fail(l, -E2BIG, "--append: %zu characters, this kernel takes %llu",
-				   len, (unsigned long long)min_u64(max, FIRMWARE_CMDLINE_MAX));
+		return err_set(l->err, -E2BIG, "--append: %zu characters, this kernel takes %llu",
+			       len, (unsigned long long)min_u64(max, FIRMWARE_CMDLINE_MAX));
 	if (mem_write(l->mem, PLATFORM_CMDLINE_BASE, cmdline, len + 1))
-		return loader_fail(l, -E2BIG, "--append: no RAM at 0x%x", PLATFORM_CMDLINE_BASE);
+		return err_set(l->err, -E2BIG, "--append: no RAM at 0x%x", PLATFORM_CMDLINE_BASE);
 	return 0;
 }
 
@@ -126,16 +112,15 @@ static int place_initrd(struct loader *l, uint64_t end)
 	if (initrd->fd < 0)
 		return 0;
 	if (!initrd->size)
-		return loader_fail(l, -ENOEXEC, "--initrd %s: the file is empty", initrd->path);
+		return err_set(l->err, -ENOEXEC, "--initrd %s: the file is empty", initrd->path);
 	end = min_u64(end, mem_low_end(l->mem));
 	l->initrd_gpa = find_hole(l, initrd->size, end);
 	if (!l->initrd_gpa)
-		return loader_fail(
-			l, -E2BIG,
-			"--initrd %s: %llu MiB do not fit between the kernel and %llu MiB; "
-			"give the guest more --memory or a smaller initrd",
-			initrd->path, (unsigned long long)mib_up(initrd->size),
-			(unsigned long long)(end / MIB));
+		return err_set(l->err, -E2BIG,
+			       "--initrd %s: %llu MiB do not fit between the kernel and %llu MiB; "
+			       "give the guest more --memory or a smaller initrd",
+			       initrd->path, (unsigned long long)mib_up(initrd->size),
+			       (unsigned long long)(end / MIB));
 	return loader_read_to(l, "--initrd", initrd, l->initrd_gpa, initrd->size, 0);
 }
 
@@ -151,13 +136,13 @@ static int place_acpi(struct loader *l)
 	int ret;
 
 	if (!area || !bda)
-		return loader_fail(l, -E2BIG, "--memory: too small for the ACPI tables");
+		return err_set(l->err, -E2BIG, "--memory: too small for the ACPI tables");
 	memset(bda, 0, PAGE_SIZE_4K);
 	memset(area, 0, size);
 	ret = acpi_build(l->cfg, PLATFORM_ACPI_BASE, area, size);
 	if (ret < 0)
-		return loader_fail(l, ret, "--cpus %u: the ACPI tables do not fit",
-				   l->cfg->nr_cpus);
+		return err_set(l->err, ret, "--cpus %u: the ACPI tables do not fit",
+			       l->cfg->nr_cpus);
 	l->rsdp_gpa = PLATFORM_ACPI_BASE;
 	return 0;
 }
@@ -170,12 +155,12 @@ static int place_fdt(struct loader *l)
 	int len;
 
 	if (!area)
-		return loader_fail(l, -E2BIG, "--memory: too small for the device tree");
+		return err_set(l->err, -E2BIG, "--memory: too small for the device tree");
 	len = firmware_fdt_build(l->cfg, l->mem, l->initrd_gpa, area + SETUP_DATA_HEADER,
 				 size - SETUP_DATA_HEADER);
 	if (len < 0)
-		return loader_fail(l, len, "the device tree does not fit into %llu KiB",
-				   (unsigned long long)(size / KIB));
+		return err_set(l->err, len, "the device tree does not fit into %llu KiB",
+			       (unsigned long long)(size / KIB));
 	store_le(area, 8, 0); /* next: none */
 	store_le(area + 8, 4, SETUP_DTB);
 	store_le(area + 12, 4, (uint32_t)len);
@@ -198,7 +183,7 @@ static int place_gdt(struct loader *l, enum boot_mode mode)
 	};
 
 	if (mem_write(l->mem, PLATFORM_BOOT_GDT, gdt, sizeof(gdt)))
-		return loader_fail(l, -E2BIG, "--memory: too small for the boot tables");
+		return err_set(l->err, -E2BIG, "--memory: too small for the boot tables");
 	return 0;
 }
 
@@ -209,13 +194,36 @@ static int place_page_tables(struct loader *l)
 	uint64_t *table = mem_at(l->mem, base, PLATFORM_BOOT_PAGE_TABLES_END - base);
 
 	if (!table)
-		return loader_fail(l, -E2BIG, "--memory: too small for the boot tables");
+		return err_set(l->err, -E2BIG, "--memory: too small for the boot tables");
 	memset(table, 0, 2 * PAGE_SIZE_4K);
 	table[0] = (base + PAGE_SIZE_4K) | PAGE_PRESENT_RW;
 	for (uint64_t i = 0; i < 4; i++)
 		table[PAGE_ENTRIES + i] = (base + (2 + i) * PAGE_SIZE_4K) | PAGE_PRESENT_RW;
 	for (uint64_t i = 0; i < 4 * PAGE_ENTRIES; i++)
 		table[2 * PAGE_ENTRIES + i] = i * 2 * MIB | PAGE_PRESENT_RW | PAGE_HUGE;
+	return 0;
+}
+
+/*
+ * A guest that restarts the machine by the BIOS's entry, as Linux's reboot=bios does,
+ * finds the reset control register there: mov dx, 0xcf9; mov al, 6; out dx, al; hlt; jmp $-1.
+ */
+static int place_reset_vector(struct loader *l)
+{
+	static const uint8_t code[16] = {
+		0xba,
+		PLATFORM_PORT_RESET & 0xff,
+		PLATFORM_PORT_RESET >> 8,
+		0xb0,
+		0x06,
+		0xee,
+		0xf4,
+		0xeb,
+		0xfd,
+	};
+
+	if (mem_write(l->mem, PLATFORM_RESET_VECTOR, code, sizeof(code)))
+		return err_set(l->err, -E2BIG, "--memory: too small for the boot tables");
 	return 0;
 }
 
@@ -227,6 +235,8 @@ int loader_finish(struct loader *l, enum boot_mode mode, uint64_t cmdline_max, u
 		ret = place_initrd(l, initrd_end);
 	if (!ret)
 		ret = place_acpi(l);
+	if (!ret)
+		ret = place_reset_vector(l);
 	if (!ret)
 		ret = place_fdt(l);
 	if (!ret)
@@ -256,19 +266,20 @@ static int check_config(struct loader *l)
 	const struct firmware_config *cfg = l->cfg;
 
 	if (cfg->nr_cpus < 1 || cfg->nr_cpus > PLATFORM_MAX_CPUS)
-		return loader_fail(l, -EINVAL, "--cpus %u: 1 to %d", cfg->nr_cpus,
-				   PLATFORM_MAX_CPUS);
+		return err_set(l->err, -EINVAL, "--cpus %u: 1 to %d", cfg->nr_cpus,
+			       PLATFORM_MAX_CPUS);
 	if (cfg->kernel.fd < 0)
-		return loader_fail(l, -EINVAL, "--kernel: no file");
+		return err_set(l->err, -EINVAL, "--kernel: no file");
 	if (!cfg->kernel.size)
-		return loader_fail(l, -ENOEXEC, "--kernel %s: the file is empty", cfg->kernel.path);
+		return err_set(l->err, -ENOEXEC, "--kernel %s: the file is empty",
+			       cfg->kernel.path);
 	return 0;
 }
 
 int firmware_load(struct mem *mem, const struct firmware_config *cfg, struct boot_entry *entry,
-		  char *err, size_t err_size)
+		  struct err *err)
 {
-	struct loader l = { .mem = mem, .cfg = cfg, .err = err, .err_size = err_size };
+	struct loader l = { .mem = mem, .cfg = cfg, .err = err };
 	const struct firmware_file *kernel = &cfg->kernel;
 	uint8_t head[0x206] = { 0 };
 	int ret = check_config(&l);
@@ -282,9 +293,8 @@ int firmware_load(struct mem *mem, const struct firmware_config *cfg, struct boo
 		return pvh_load(&l, entry);
 	if (!memcmp(head + 0x202, "HdrS", 4))
 		return bzimage_load(&l, entry);
-	return loader_fail(
-		&l, -ENOEXEC,
-		"--kernel %s: neither a bzImage (no HdrS at 0x202) nor an ELF with a Xen "
-		"PVH note",
-		kernel->path);
+	return err_set(l.err, -ENOEXEC,
+		       "--kernel %s: neither a bzImage (no HdrS at 0x202) nor an ELF with a Xen "
+		       "PVH note",
+		       kernel->path);
 }

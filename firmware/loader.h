@@ -20,8 +20,7 @@ struct loader_range {
 struct loader {
 	struct mem *mem;
 	const struct firmware_config *cfg;
-	char *err;
-	size_t err_size;
+	struct err *err;
 	struct loader_range used[LOADER_MAX_RANGES]; /* RAM that the kernel needs for itself */
 	unsigned nr_used;
 	uint64_t initrd_gpa; /* 0: none */
@@ -29,9 +28,6 @@ struct loader {
 	uint64_t fdt_gpa;
 	uint32_t fdt_len;
 };
-
-/* Writes the message and returns err. */
-int loader_fail(struct loader *l, int err, const char *fmt, ...) __printf(3, 4);
 
 /* Reads from a file into host memory, and straight into guest RAM. */
 int loader_read(struct loader *l, const char *option, const struct firmware_file *file, void *buf,

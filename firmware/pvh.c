@@ -67,7 +67,7 @@ struct pvh {
 
 static int bad(struct loader *l, const char *why)
 {
-	return loader_fail(l, -ENOEXEC, "--kernel %s: %s", l->cfg->kernel.path, why);
+	return err_set(l->err, -ENOEXEC, "--kernel %s: %s", l->cfg->kernel.path, why);
 }
 
 static int read_ehdr(struct loader *l, struct pvh *p)
@@ -170,23 +170,42 @@ static int load_segment(struct loader *l, const Elf64_Phdr *ph)
 	return 0;
 }
 
+/* The note at off, whose descriptor is at desc_off, if it is the entry. */
+static int read_note(struct loader *l, struct pvh *p, const Elf64_Nhdr *nh, uint64_t off,
+		     uint64_t desc_off)
+{
+	const struct firmware_file *f = &l->cfg->kernel;
+	uint8_t value[8] = { 0 };
+	char name[4];
+	int ret;
+
+	if (nh->n_type != NOTE_PHYS32_ENTRY || nh->n_namesz != sizeof(name))
+		return 0;
+	ret = loader_read(l, "--kernel", f, name, sizeof(name), off + sizeof(*nh));
+	if (ret || memcmp(name, "Xen", sizeof(name)))
+		return ret;
+	if (nh->n_descsz != 4 && nh->n_descsz != 8)
+		return bad(l, "a PVH note that is not an address");
+	ret = loader_read(l, "--kernel", f, value, nh->n_descsz, off + desc_off);
+	p->entry = load_le(value, 8);
+	p->have_entry = !ret;
+	return ret;
+}
+
 /* Looks for the entry among the notes of one PT_NOTE: System V gABI, "Note Section". */
 static int scan_notes(struct loader *l, struct pvh *p, const Elf64_Phdr *ph)
 {
 	const struct firmware_file *f = &l->cfg->kernel;
 	uint64_t align = ph->p_align == 8 ? 8 : 4;
 	uint64_t off = ph->p_offset, left = ph->p_filesz;
-	int ret;
 
 	if (off > f->size || left > f->size - off || left > NOTES_MAX)
 		return bad(l, "an ELF with notes that lie about their size");
-	while (left >= sizeof(Elf64_Nhdr)) {
+	while (left >= sizeof(Elf64_Nhdr) && !p->have_entry) {
 		uint64_t desc_off, end;
-		uint8_t value[8] = { 0 };
-		char name[4] = "";
 		Elf64_Nhdr nh;
+		int ret = loader_read(l, "--kernel", f, &nh, sizeof(nh), off);
 
-		ret = loader_read(l, "--kernel", f, &nh, sizeof(nh), off);
 		if (ret)
 			return ret;
 		/* 32-bit sizes: no sum of them wraps around in 64 bits */
@@ -194,22 +213,9 @@ static int scan_notes(struct loader *l, struct pvh *p, const Elf64_Phdr *ph)
 		end = desc_off + nh.n_descsz;
 		if (end > left)
 			return bad(l, "an ELF with a note that lies about its size");
-		if (nh.n_type == NOTE_PHYS32_ENTRY && nh.n_namesz == sizeof(name)) {
-			ret = loader_read(l, "--kernel", f, name, sizeof(name), off + sizeof(nh));
-			if (ret)
-				return ret;
-			if (!memcmp(name, "Xen", sizeof(name))) {
-				if (nh.n_descsz != 4 && nh.n_descsz != 8)
-					return bad(l, "a PVH note that is not an address");
-				ret = loader_read(l, "--kernel", f, value, nh.n_descsz,
-						  off + desc_off);
-				if (ret)
-					return ret;
-				p->entry = load_le(value, 8);
-				p->have_entry = true;
-				return 0;
-			}
-		}
+		ret = read_note(l, p, &nh, off, desc_off);
+		if (ret)
+			return ret;
 		end = min_u64(align_up(end, align), left);
 		off += end;
 		left -= end;
@@ -256,7 +262,7 @@ static int place_start_info(struct loader *l)
 		};
 	}
 	if (mem_write(l->mem, base, &page, sizeof(page)))
-		return loader_fail(l, -E2BIG, "--memory: too small for the start info");
+		return err_set(l->err, -E2BIG, "--memory: too small for the start info");
 	return 0;
 }
 

@@ -222,6 +222,7 @@ enum arg { ARG_NONE, ARG_OPTIONAL, ARG_NEEDED };
 struct option {
 	const char *name;
 	enum arg arg;
+	bool again; /* may be given more than once */
 	const char *meta; /* what stands for the value in the help */
 	const char *help;
 	size_t string; /* without parse: the const char * in struct config, given once */
@@ -230,24 +231,24 @@ struct option {
 
 /* clang-format off */
 static const struct option options[] = {
-	{ "--kernel", ARG_NEEDED, "FILE", "boot this kernel: a bzImage, or an ELF with a PVH note",
+	{ "--kernel", ARG_NEEDED, false, "FILE", "boot this kernel: a bzImage, or an ELF with a PVH note",
 	  offsetof(struct config, kernel), NULL },
-	{ "--initrd", ARG_NEEDED, "FILE", "the initial RAM disk to hand to it",
+	{ "--initrd", ARG_NEEDED, false, "FILE", "the initial RAM disk to hand to it",
 	  offsetof(struct config, initrd), NULL },
-	{ "--append", ARG_NEEDED, "STRING", "the kernel's command line",
+	{ "--append", ARG_NEEDED, false, "STRING", "the kernel's command line",
 	  offsetof(struct config, append), NULL },
-	{ "--cpus", ARG_NEEDED, "N", "virtual CPUs (1)", 0, parse_cpus },
-	{ "--memory", ARG_NEEDED, "SIZE", "guest RAM, such as 512M or 2G (256M)", 0, parse_memory },
-	{ "--disk", ARG_NEEDED, "path=FILE[,if=virtio][,format=raw][,readonly=on|off][,serial=STR]",
+	{ "--cpus", ARG_NEEDED, false, "N", "virtual CPUs (1)", 0, parse_cpus },
+	{ "--memory", ARG_NEEDED, false, "SIZE", "guest RAM, such as 512M or 2G (256M)", 0, parse_memory },
+	{ "--disk", ARG_NEEDED, true, "path=FILE[,if=virtio][,format=raw][,readonly=on|off][,serial=STR]",
 	  "a disk; may be given again", 0, parse_disk },
-	{ "--serial", ARG_NEEDED, "stdio|pty|file=PATH|socket=PATH|none",
+	{ "--serial", ARG_NEEDED, true, "stdio|pty|file=PATH|socket=PATH|none",
 	  "what COM1 leads to (stdio); again for COM2 to COM4", 0, parse_serial },
-	{ "--pit", ARG_NEEDED, "kernel|none", "the interval timer (kernel)", 0, parse_pit },
-	{ "--exits", ARG_OPTIONAL, "=FILE.json", "tell at the end what the guest's exits cost, as a table or as JSON",
+	{ "--pit", ARG_NEEDED, false, "kernel|none", "the interval timer (kernel)", 0, parse_pit },
+	{ "--exits", ARG_OPTIONAL, false, "=FILE.json", "tell at the end what the guest's exits cost, as a table or as JSON",
 	  0, parse_exits },
-	{ "--dump-dtb", ARG_NEEDED, "FILE", "write the machine's device tree and end",
+	{ "--dump-dtb", ARG_NEEDED, false, "FILE", "write the machine's device tree and end",
 	  offsetof(struct config, dump_dtb), NULL },
-	{ "--no-reboot", ARG_NONE, NULL, "end instead of restarting the guest", 0, parse_no_reboot },
+	{ "--no-reboot", ARG_NONE, false, NULL, "end instead of restarting the guest", 0, parse_no_reboot },
 };
 /* clang-format on */
 

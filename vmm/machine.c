@@ -424,7 +424,7 @@ int machine_reset(struct machine *m, struct err *err)
 	if (ret)
 		return err_set(err, ret, "cannot reset the interrupt controllers: %s",
 			       strerror(-ret));
-	ret = firmware_load(&m->mem, &m->firmware, &entry, err->text, sizeof(err->text));
+	ret = firmware_load(&m->mem, &m->firmware, &entry, err);
 	if (ret)
 		return ret;
 	ret = pci_assign(m->pci);
@@ -451,7 +451,7 @@ int machine_dump_dtb(const struct config *cfg, struct err *err)
 	if (!ret)
 		ret = create_memory(&mem, cfg, err);
 	if (!ret)
-		ret = firmware_load(&mem, &fw, &entry, err->text, sizeof(err->text));
+		ret = firmware_load(&mem, &fw, &entry, err);
 	if (!ret) {
 		fdt = firmware_fdt_find(&mem, &len);
 		fd = open(cfg->dump_dtb, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);

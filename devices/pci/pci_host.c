@@ -62,7 +62,7 @@ static void intx_change(struct pci_dev *pd, bool level, bool disabled)
 	if (!pin || before == (level && !disabled))
 		return;
 
-	unsigned link = PCI_LINK(pd->devfn >> 3, pin - 1u);
+	unsigned link = PLATFORM_PCI_LINK(pd->devfn >> 3, pin - 1u);
 
 	if (before)
 		host->link_count[link]--;
@@ -100,7 +100,7 @@ int pci_slot_irq(struct pci_host *host, unsigned slot)
 	int irq;
 
 	pthread_mutex_lock(&host->intx_lock);
-	irq = link_irq(host, PCI_LINK(slot, 0));
+	irq = link_irq(host, PLATFORM_PCI_LINK(slot, 0));
 	pthread_mutex_unlock(&host->intx_lock);
 	return irq;
 }

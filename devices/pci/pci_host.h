@@ -6,7 +6,7 @@
  * register (devices/pci/rcr.h), which lies under mechanism 1's address register.
  *
  * There is one bus, number 0; reads of others and of absent functions give ones.
- * A slot's pin (INTA 0 .. INTD 3) leads to link (slot + pin) & 3, PIRQA .. PIRQD, and
+ * A slot's pin (INTA 0 .. INTD 3) leads to PLATFORM_PCI_LINK(slot, pin), PIRQA .. PIRQD, and
  * from there to the ISA IRQ that the PIRQ route register names: what the DSDT's
  * _PRT must say too. A line is up while any function on any link routed to it is.
  *
@@ -26,8 +26,6 @@
 #define PCI_NR_LINKS 4
 #define PCI_NR_ISA_IRQS 16
 #define PCI_NR_DEVFN 256
-
-#define PCI_LINK(slot, pin0) (((slot) + (pin0)) % PCI_NR_LINKS) /* pin0: INTA is 0 */
 
 struct pci_host_config {
 	const char *name; /* "pci" */

@@ -24,7 +24,7 @@ struct loaded {
 	struct mem mem;
 	struct firmware_config cfg;
 	struct boot_entry entry;
-	char err[256];
+	struct err err;
 	int ret;
 };
 
@@ -45,17 +45,17 @@ static int load(struct loaded *t, const void *image, size_t size)
 {
 	t->cfg.kernel = image_file("vmlinux", image, size);
 	assert_true(t->cfg.kernel.fd >= 0);
-	memset(t->err, 0, sizeof(t->err));
-	t->ret = firmware_load(&t->mem, &t->cfg, &t->entry, t->err, sizeof(t->err));
+	memset(&t->err, 0, sizeof(t->err));
+	t->ret = firmware_load(&t->mem, &t->cfg, &t->entry, &t->err);
 	close(t->cfg.kernel.fd);
 	return t->ret;
 }
 
 static void check_refused(const struct loaded *t, int ret, const char *words)
 {
-	if (t->ret != ret || !strstr(t->err, words))
-		fail_msg("returned %d, '%s', not %d with '%s'", t->ret, t->err, ret, words);
-	assert_null(strchr(t->err, '\n'));
+	if (t->ret != ret || !strstr(t->err.text, words))
+		fail_msg("returned %d, '%s', not %d with '%s'", t->ret, t->err.text, ret, words);
+	assert_null(strchr(t->err.text, '\n'));
 }
 
 static uint64_t peek(const struct loaded *t, uint64_t gpa, unsigned width)
@@ -212,8 +212,14 @@ static void test_cut_off_anywhere(void **state)
 	setup(&t, 4 * MIB);
 	elf64_image(image);
 	for (size_t size = 0; size < sizeof(image); size++) {
+		const char *words = "--kernel vmlinux";
+
+		if (size >= 4 && size < sizeof(Elf64_Ehdr))
+			words = "cut off in its header";
+		else if (size >= 4 && size < sizeof(Elf64_Ehdr) + 3 * sizeof(Elf64_Phdr))
+			words = "cut off in its program headers";
 		load(&t, image, size);
-		check_refused(&t, -ENOEXEC, "--kernel vmlinux");
+		check_refused(&t, -ENOEXEC, words);
 	}
 	mem_destroy(&t.mem);
 }
@@ -381,6 +387,10 @@ static void test_odd_segments(void **state)
 		 4 * GIB);
 	assert_int_equal(load(&t, image, sizeof(image)), 0);
 	check_bytes(&t, 4 * GIB, ELF_FILESZ, 0xbb);
+	/* but no place to be entered: 32-bit code cannot reach it */
+	store_le(image + ELF_OFF_NOTES + 36, 8, 4 * GIB + 16);
+	load(&t, image, sizeof(image));
+	check_refused(&t, -ENOEXEC, "entry outside");
 	/* across the hole it is not */
 	store_le(image + sizeof(Elf64_Ehdr) + sizeof(Elf64_Phdr) + offsetof(Elf64_Phdr, p_paddr), 8,
 		 PLATFORM_LOW_RAM_END - 0x1000);
