@@ -10,9 +10,26 @@
 #define MSR_IA32_TSC_ADJUST 0x3b
 #define MSR_IA32_TSC_DEADLINE 0x6e0
 
+/* MTRRs, which KVM keeps but does not list: default type, eight variable ones, the fixed. */
+#define MSR_MTRR_DEF_TYPE 0x2ff
+#define MSR_MTRR_VARIABLE 0x200
+#define NR_MTRR_VARIABLE 16 /* base and mask each */
+static const uint32_t mtrr_fixed[] = { 0x250, 0x258, 0x259, 0x268, 0x269, 0x26a,
+				       0x26b, 0x26c, 0x26d, 0x26e, 0x26f };
+#define NR_MTRR (1 + NR_MTRR_VARIABLE + ARRAY_SIZE(mtrr_fixed))
+
 #ifndef KVM_CAP_XSAVE2
 #define KVM_CAP_XSAVE2 208
 #endif
+
+static void add_mtrrs(struct kvm_msrs *msrs)
+{
+	msrs->entries[msrs->nmsrs++].index = MSR_MTRR_DEF_TYPE;
+	for (uint32_t i = 0; i < NR_MTRR_VARIABLE; i++)
+		msrs->entries[msrs->nmsrs++].index = MSR_MTRR_VARIABLE + i;
+	for (size_t i = 0; i < ARRAY_SIZE(mtrr_fixed); i++)
+		msrs->entries[msrs->nmsrs++].index = mtrr_fixed[i];
+}
 
 /* The list of MSRs that this host's KVM saves, as indices in a kvm_msrs; NULL: no memory. */
 static struct kvm_msrs *msr_list(const struct kvm *kvm, int *err)
@@ -34,7 +51,8 @@ static struct kvm_msrs *msr_list(const struct kvm *kvm, int *err)
 	if (ioctl(kvm->fd, KVM_GET_MSR_INDEX_LIST, list))
 		*err = -errno;
 	else
-		msrs = calloc(1, sizeof(*msrs) + list->nmsrs * sizeof(msrs->entries[0]));
+		msrs = calloc(1,
+			      sizeof(*msrs) + (list->nmsrs + NR_MTRR) * sizeof(msrs->entries[0]));
 	if (!*err && !msrs)
 		*err = -ENOMEM;
 	for (uint32_t i = 0; msrs && i < list->nmsrs; i++) {
@@ -45,6 +63,8 @@ static struct kvm_msrs *msr_list(const struct kvm *kvm, int *err)
 			continue;
 		msrs->entries[msrs->nmsrs++].index = index;
 	}
+	if (msrs)
+		add_mtrrs(msrs);
 	free(list);
 	return msrs;
 }
@@ -65,14 +85,11 @@ static int save_msrs(const struct kvm *kvm, int vcpu_fd, struct cpustate *s)
 	uint32_t kept = 0;
 
 	for (uint32_t done = 0; done < m->nmsrs;) {
-		struct {
-			struct kvm_msrs head;
-			struct kvm_msr_entry entry[64];
-		} batch;
+		struct msr_batch batch;
 		uint32_t n = (uint32_t)min_u64(m->nmsrs - done, ARRAY_SIZE(batch.entry));
 
 		memset(&batch, 0, sizeof(batch));
-		batch.head.nmsrs = n;
+		batch.nmsrs = n;
 		memcpy(batch.entry, &m->entries[done], n * sizeof(batch.entry[0]));
 
 		int ret = ioctl(vcpu_fd, KVM_GET_MSRS, &batch);
@@ -90,14 +107,11 @@ static int save_msrs(const struct kvm *kvm, int vcpu_fd, struct cpustate *s)
 static int load_msrs(int vcpu_fd, const struct kvm_msrs *m)
 {
 	for (uint32_t done = 0; done < m->nmsrs;) {
-		struct {
-			struct kvm_msrs head;
-			struct kvm_msr_entry entry[64];
-		} batch;
+		struct msr_batch batch;
 		uint32_t n = (uint32_t)min_u64(m->nmsrs - done, ARRAY_SIZE(batch.entry));
 
 		memset(&batch, 0, sizeof(batch));
-		batch.head.nmsrs = n;
+		batch.nmsrs = n;
 		memcpy(batch.entry, &m->entries[done], n * sizeof(batch.entry[0]));
 
 		int ret = ioctl(vcpu_fd, KVM_SET_MSRS, &batch);

@@ -21,6 +21,13 @@
 
 #define KVM_MSI_VECTORS 128
 
+/* A struct kvm_msrs with room for its entries. */
+struct msr_batch {
+	uint32_t nmsrs;
+	uint32_t pad;
+	struct kvm_msr_entry entry[64];
+};
+
 struct kvm_msi_vector {
 	bool used;
 	bool bound; /* its irqfd is assigned: the kernel delivers its signals */
