@@ -148,48 +148,49 @@ int bus_eventfd_remove(struct bus *bus, enum bus_space space, const struct bus_e
 	return ret;
 }
 
+enum lookup { LOOKUP_NOBODY, LOOKUP_RANGE, LOOKUP_EVENTFD };
+
+/* Signals the eventfd that waits for this write, if any. Called with the lock held. */
+static bool eventfd_fire(const struct bus_table *t, const struct bus_eventfd *write)
+{
+	for (unsigned i = 0; i < t->nr_eventfds; i++) {
+		const struct bus_eventfd *e = &t->eventfds[i];
+
+		if (e->addr != write->addr || (e->width && e->width != write->width) ||
+		    (e->match && e->datamatch != write->datamatch))
+			continue;
+		eventfd_write(e->fd, 1);
+		return true;
+	}
+	return false;
+}
+
 /*
  * Copies what a handler call needs, so that the lock is free while it runs. Where
  * nobody answers, out->len is how far that is so, 0 for all that is left of the space:
- * one lookup, or a range that moves meanwhile would tear the access.
+ * one lookup, or a range that moves meanwhile would tear the access. write is the
+ * whole access where an eventfd may take it, NULL otherwise.
  */
-static bool range_lookup(struct bus *bus, enum bus_space space, uint64_t addr,
-			 struct bus_range *out)
+static enum lookup bus_lookup(struct bus *bus, enum bus_space space, uint64_t addr,
+			      const struct bus_eventfd *write, struct bus_range *out)
 {
 	const struct bus_table *t = &bus->tables[space];
-	bool found;
+	enum lookup found = LOOKUP_NOBODY;
 
 	pthread_rwlock_rdlock(&bus->lock);
 
 	unsigned i = range_after(t, addr);
 
-	found = i < t->nr_ranges && t->ranges[i].base <= addr;
-	if (found)
+	if (write && eventfd_fire(t, write)) {
+		found = LOOKUP_EVENTFD;
+	} else if (i < t->nr_ranges && t->ranges[i].base <= addr) {
 		*out = t->ranges[i];
-	else
+		found = LOOKUP_RANGE;
+	} else {
 		out->len = i < t->nr_ranges ? t->ranges[i].base - addr : 0 - addr;
-	pthread_rwlock_unlock(&bus->lock);
-	return found;
-}
-
-static bool eventfd_hit(struct bus *bus, enum bus_space space, uint64_t addr, unsigned width,
-			uint64_t value)
-{
-	const struct bus_table *t = &bus->tables[space];
-	bool hit = false;
-
-	pthread_rwlock_rdlock(&bus->lock);
-	for (unsigned i = 0; i < t->nr_eventfds && !hit; i++) {
-		const struct bus_eventfd *e = &t->eventfds[i];
-
-		if (e->addr != addr || (e->width && e->width != width) ||
-		    (e->match && e->datamatch != value))
-			continue;
-		eventfd_write(e->fd, 1);
-		hit = true;
 	}
 	pthread_rwlock_unlock(&bus->lock);
-	return hit;
+	return found;
 }
 
 /* An eventfd wants to see every single write to addr. */
@@ -235,7 +236,7 @@ bool bus_read(struct bus *bus, enum bus_space space, uint64_t addr, void *data, 
 		struct bus_range r;
 		unsigned w = 1;
 
-		if (range_lookup(bus, space, addr, &r)) {
+		if (bus_lookup(bus, space, addr, NULL, &r) == LOOKUP_RANGE) {
 			uint64_t offset = addr - r.base + r.offset;
 
 			w = piece_width(&r, offset, r.len - (addr - r.base), width);
@@ -257,17 +258,24 @@ bool bus_read(struct bus *bus, enum bus_space space, uint64_t addr, void *data, 
 bool bus_write(struct bus *bus, enum bus_space space, uint64_t addr, const void *data,
 	       unsigned width)
 {
+	const struct bus_eventfd whole = {
+		.addr = addr,
+		.width = width,
+		.datamatch = load_le(data, width),
+	};
+	const struct bus_eventfd *write = &whole;
 	const uint8_t *p = data;
 	bool claimed = true;
 
-	if (__atomic_load_n(&bus->tables[space].nr_eventfds, __ATOMIC_RELAXED) &&
-	    eventfd_hit(bus, space, addr, width, load_le(data, width)))
-		return true;
 	while (width) {
 		struct bus_range r;
-		unsigned w = 1;
+		unsigned w;
+		enum lookup found = bus_lookup(bus, space, addr, write, &r);
 
-		if (range_lookup(bus, space, addr, &r)) {
+		if (found == LOOKUP_EVENTFD)
+			return true;
+		write = NULL;
+		if (found == LOOKUP_RANGE) {
 			uint64_t offset = addr - r.base + r.offset;
 
 			w = piece_width(&r, offset, r.len - (addr - r.base), width);
@@ -291,7 +299,7 @@ bool bus_read_rep(struct bus *bus, enum bus_space space, uint64_t addr, void *bu
 	struct bus_range r;
 	bool claimed = true;
 
-	if (range_lookup(bus, space, addr, &r) && r.ops->read_rep) {
+	if (bus_lookup(bus, space, addr, NULL, &r) == LOOKUP_RANGE && r.ops->read_rep) {
 		uint64_t offset = addr - r.base + r.offset;
 
 		if (piece_width(&r, offset, r.len - (addr - r.base), width) == width) {
@@ -312,7 +320,7 @@ bool bus_write_rep(struct bus *bus, enum bus_space space, uint64_t addr, const v
 	struct bus_range r;
 	bool claimed = true;
 
-	if (range_lookup(bus, space, addr, &r) && r.ops->write_rep &&
+	if (bus_lookup(bus, space, addr, NULL, &r) == LOOKUP_RANGE && r.ops->write_rep &&
 	    !eventfd_at(bus, space, addr)) {
 		uint64_t offset = addr - r.base + r.offset;
 
@@ -334,7 +342,7 @@ bool bus_name(struct bus *bus, enum bus_space space, uint64_t addr, const char *
 {
 	struct bus_range r;
 
-	if (!range_lookup(bus, space, addr, &r))
+	if (bus_lookup(bus, space, addr, NULL, &r) != LOOKUP_RANGE)
 		return false;
 	*dev = r.dev->name;
 	*reg = r.ops->reg_name ? r.ops->reg_name(r.dev, addr - r.base + r.offset) : NULL;
