@@ -8,21 +8,18 @@
 #include "devices/pci/msi.h"
 #include "devices/pci/pci_host.h"
 
-/* What a guest may write in every type 0 header; all else there is the device's. */
+/* What a guest may write in every type 0 header (6.2.2, 6.2.4); all else is the device's. */
 static const struct pci_header_reg {
 	uint8_t offset;
 	uint8_t width;
 	uint16_t wmask;
-	const char *name;
-	const char *section;
 } header_regs[] = {
 	{ PCI_COMMAND, 2,
 	  PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_PARITY |
-		  PCI_COMMAND_SERR | PCI_COMMAND_INTX_DISABLE,
-	  "Command", "6.2.2" },
-	{ PCI_CACHE_LINE_SIZE, 1, 0xff, "Cache Line Size", "6.2.4" },
-	{ PCI_LATENCY_TIMER, 1, 0xf8, "Latency Timer", "6.2.4" },
-	{ PCI_INTERRUPT_LINE, 1, 0xff, "Interrupt Line", "6.2.4" },
+		  PCI_COMMAND_SERR | PCI_COMMAND_INTX_DISABLE },
+	{ PCI_CACHE_LINE_SIZE, 1, 0xff },
+	{ PCI_LATENCY_TIMER, 1, 0xf8 },
+	{ PCI_INTERRUPT_LINE, 1, 0xff },
 };
 
 static uint32_t config_get(const struct pci_dev *pd, unsigned offset, unsigned width)

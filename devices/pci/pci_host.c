@@ -273,8 +273,8 @@ int pci_assign(struct pci_host *host)
 			fn_lock(host, pd);
 			if (pass == 0)
 				pci_config_write(pd, PCI_COMMAND, 2, 0);
-			else
-				ret = assign_fn(pd, &mmio, &io) ?: ret;
+			else if (assign_fn(pd, &mmio, &io))
+				ret = -ENOSPC;
 			fn_unlock(host, pd);
 		}
 	}
@@ -398,7 +398,6 @@ int pci_host_create(const struct pci_host_config *cfg, struct pci_host **out)
 		pci_dev_destroy(&host->isa);
 		pci_dev_destroy(&host->bridge);
 		pthread_mutex_destroy(&host->intx_lock);
-		pthread_mutex_destroy(&host->dev.lock);
 		free(host);
 		return ret;
 	}

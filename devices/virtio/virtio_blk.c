@@ -105,6 +105,15 @@ static void req_complete(struct blk_req *req, uint8_t status, uint64_t data)
 		virtio_queue_flush(q);
 }
 
+static void req_done(struct block_req *b, int result);
+
+static void req_flush(struct blk_req *req)
+{
+	req->written = 0;
+	req->b = (struct block_req){ .op = BLOCK_FLUSH, .done = req_done };
+	block_submit(req->bq->blk->block, &req->b);
+}
+
 static void req_done(struct block_req *b, int result)
 {
 	struct blk_req *req = container_of(b, struct blk_req, b);
@@ -112,8 +121,7 @@ static void req_done(struct block_req *b, int result)
 
 	/* 5.2.6.2: for a driver that cannot flush a write is stable once it completes. */
 	if (!result && b->op == BLOCK_WRITE && blk->writethrough) {
-		b->op = BLOCK_FLUSH;
-		block_submit(blk->block, b);
+		req_flush(req);
 		if (!req->bq->batching)
 			block_kick(blk->block);
 		return;
@@ -140,13 +148,6 @@ static void req_rw(struct blk_req *req, enum block_op op, uint64_t sector)
 		.len = len,
 		.done = req_done,
 	};
-	block_submit(req->bq->blk->block, &req->b);
-}
-
-static void req_flush(struct blk_req *req)
-{
-	req->written = 0;
-	req->b = (struct block_req){ .op = BLOCK_FLUSH, .done = req_done };
 	block_submit(req->bq->blk->block, &req->b);
 }
 
@@ -374,7 +375,6 @@ int virtio_blk_create(const struct virtio_blk_config *cfg, struct device **out)
 	if (!ret)
 		ret = virtio_pci_init(&blk->vp, &vpc);
 	if (ret) {
-		pthread_mutex_destroy(&blk->vp.dev.lock);
 		blk_free(blk);
 		return ret;
 	}

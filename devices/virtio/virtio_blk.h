@@ -21,7 +21,8 @@ struct virtio_blk_config {
 	int devfn; /* slot << 3 | function; -1: the first free slot */
 	struct mem *mem;
 	struct block *block; /* the board's, and lives as long as the device */
-	struct loop *loop; /* NULL: a thread of the device's own */
+	/* NULL: a thread of the device's own. Else its thread runs while the device lives. */
+	struct loop *loop;
 	unsigned queues; /* 1 .. VIRTIO_MAX_QUEUES; 0: 1 */
 	uint16_t queue_size; /* a power of 2, 4 .. VIRTQ_MAX_SIZE; 0: 256 */
 };

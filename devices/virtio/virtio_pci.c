@@ -6,8 +6,6 @@
 
 #include "devices/pci/pci_host.h"
 
-#define NO_VECTOR 0xffff /* 4.1.5.1.2 */
-
 #define ISR_QUEUE 1 /* 4.1.4.5 */
 #define ISR_CONFIG 2
 
@@ -36,54 +34,6 @@
 #define REGS_DEVICE_MAX 0x100
 #define REGS_MSIX_TABLE 0x800
 #define REGS_MSIX_PBA 0xc00
-
-/* Common configuration, 4.1.4.3. Of a 64-bit field each half is a register (4.1.3.1). */
-enum common_reg {
-	DEVICE_FEATURE_SELECT = 0x00,
-	DEVICE_FEATURE = 0x04,
-	DRIVER_FEATURE_SELECT = 0x08,
-	DRIVER_FEATURE = 0x0c,
-	CONFIG_MSIX_VECTOR = 0x10,
-	NUM_QUEUES = 0x12,
-	DEVICE_STATUS = 0x14,
-	CONFIG_GENERATION = 0x15,
-	QUEUE_SELECT = 0x16,
-	QUEUE_SIZE = 0x18,
-	QUEUE_MSIX_VECTOR = 0x1a,
-	QUEUE_ENABLE = 0x1c,
-	QUEUE_NOTIFY_OFF = 0x1e,
-	QUEUE_DESC = 0x20,
-	QUEUE_DRIVER = 0x28,
-	QUEUE_DEVICE = 0x30,
-	COMMON_LEN = 0x38,
-};
-
-static const struct common_reg_info {
-	uint8_t offset;
-	uint8_t width;
-	bool writable;
-	const char *name;
-} common_regs[] = {
-	{ DEVICE_FEATURE_SELECT, 4, true, "device_feature_select" },
-	{ DEVICE_FEATURE, 4, false, "device_feature" },
-	{ DRIVER_FEATURE_SELECT, 4, true, "driver_feature_select" },
-	{ DRIVER_FEATURE, 4, true, "driver_feature" },
-	{ CONFIG_MSIX_VECTOR, 2, true, "config_msix_vector" },
-	{ NUM_QUEUES, 2, false, "num_queues" },
-	{ DEVICE_STATUS, 1, true, "device_status" },
-	{ CONFIG_GENERATION, 1, false, "config_generation" },
-	{ QUEUE_SELECT, 2, true, "queue_select" },
-	{ QUEUE_SIZE, 2, true, "queue_size" },
-	{ QUEUE_MSIX_VECTOR, 2, true, "queue_msix_vector" },
-	{ QUEUE_ENABLE, 2, true, "queue_enable" },
-	{ QUEUE_NOTIFY_OFF, 2, false, "queue_notify_off" },
-	{ QUEUE_DESC, 4, true, "queue_desc_low" },
-	{ QUEUE_DESC + 4, 4, true, "queue_desc_high" },
-	{ QUEUE_DRIVER, 4, true, "queue_driver_low" },
-	{ QUEUE_DRIVER + 4, 4, true, "queue_driver_high" },
-	{ QUEUE_DEVICE, 4, true, "queue_device_low" },
-	{ QUEUE_DEVICE + 4, 4, true, "queue_device_high" },
-};
 
 static struct virtio_pci *to_vp(struct device *dev)
 {
@@ -126,13 +76,6 @@ static uint8_t isr_take(struct virtio_pci *vp)
 static uint16_t vector_get(const uint16_t *vector)
 {
 	return __atomic_load_n(vector, __ATOMIC_RELAXED);
-}
-
-static void vector_set(struct virtio_pci *vp, uint16_t *vector, uint32_t v)
-{
-	bool ok = vp->pci.msix && v < vp->msix.nr;
-
-	__atomic_store_n(vector, ok ? (uint16_t)v : NO_VECTOR, __ATOMIC_RELAXED);
 }
 
 static void notify_queue(struct virtio_dev *vdev, unsigned queue)
@@ -178,199 +121,18 @@ static const struct virtio_transport_ops transport = {
 	.set_kicks = set_kicks,
 };
 
-/* The transport's part of a device reset (4.1.4.3.1, 4.1.5.1.2.1). */
-static void registers_reset(struct virtio_pci *vp)
+void virtio_pci_registers_reset(struct virtio_pci *vp)
 {
 	struct virtio_pci_state *s = vp->s;
 
 	s->device_feature_select = 0;
 	s->driver_feature_select = 0;
 	s->queue_select = 0;
-	s->config_vector = NO_VECTOR;
+	s->config_vector = VIRTIO_PCI_NO_VECTOR;
 	for (unsigned i = 0; i < VIRTIO_MAX_QUEUES; i++)
-		s->queue_vector[i] = NO_VECTOR;
+		s->queue_vector[i] = VIRTIO_PCI_NO_VECTOR;
 	(void)isr_take(vp);
 	pci_msix_clear_pending(&vp->pci);
-}
-
-/* The address that a register of the selected queue holds half of. */
-static uint64_t *queue_addr(struct virtio_state *s, unsigned queue, unsigned reg)
-{
-	switch (reg & ~7u) {
-	case QUEUE_DESC:
-		return &s->desc[queue];
-	case QUEUE_DRIVER:
-		return &s->avail[queue];
-	default:
-		return &s->used[queue];
-	}
-}
-
-/* 4.1.4.3: of a queue that is not there, all fields read 0; above all its size. */
-static uint32_t queue_reg_read(struct virtio_pci *vp, unsigned reg)
-{
-	struct virtio_state *s = &vp->s->virtio;
-	unsigned q = vp->s->queue_select;
-
-	if (q >= vp->vdev.nr_queues)
-		return reg == QUEUE_MSIX_VECTOR ? NO_VECTOR : 0;
-	switch (reg) {
-	case QUEUE_SIZE:
-		return s->size[q];
-	case QUEUE_MSIX_VECTOR:
-		return vp->s->queue_vector[q];
-	case QUEUE_ENABLE:
-		return s->enabled[q];
-	case QUEUE_NOTIFY_OFF:
-		return q;
-	default:
-		return (uint32_t)(*queue_addr(s, q, reg) >> (reg & 4) * 8);
-	}
-}
-
-static void queue_reg_write(struct virtio_pci *vp, unsigned reg, uint32_t v)
-{
-	struct virtio_state *s = &vp->s->virtio;
-	unsigned q = vp->s->queue_select;
-	uint64_t *addr;
-
-	if (q >= vp->vdev.nr_queues)
-		return;
-	if (reg == QUEUE_MSIX_VECTOR) {
-		vector_set(vp, &vp->s->queue_vector[q], v);
-		return;
-	}
-	if (s->enabled[q]) /* frozen: 4.1.4.3.2 */
-		return;
-	switch (reg) {
-	case QUEUE_SIZE:
-		if (is_pow2(v) && v <= vp->vdev.queue_size)
-			s->size[q] = (uint16_t)v;
-		break;
-	case QUEUE_ENABLE:
-		if (v == 1)
-			virtio_queue_enable(&vp->vdev, q);
-		break;
-	default:
-		addr = queue_addr(s, q, reg);
-		if (reg & 4)
-			*addr = (uint32_t)*addr | (uint64_t)v << 32;
-		else
-			*addr = (*addr & ~0xffffffffull) | v;
-		break;
-	}
-}
-
-static uint32_t feature_word(uint64_t features, uint32_t select)
-{
-	return select < 2 ? (uint32_t)(features >> select * 32) : 0;
-}
-
-static uint32_t common_reg_read(struct virtio_pci *vp, unsigned reg)
-{
-	const struct virtio_pci_state *s = vp->s;
-
-	switch (reg) {
-	case DEVICE_FEATURE_SELECT:
-		return s->device_feature_select;
-	case DEVICE_FEATURE:
-		return feature_word(vp->vdev.features, s->device_feature_select);
-	case DRIVER_FEATURE_SELECT:
-		return s->driver_feature_select;
-	case DRIVER_FEATURE:
-		return feature_word(s->virtio.driver_features, s->driver_feature_select);
-	case CONFIG_MSIX_VECTOR:
-		return s->config_vector;
-	case NUM_QUEUES:
-		return vp->vdev.nr_queues;
-	case DEVICE_STATUS:
-		return virtio_get_status(&vp->vdev);
-	case CONFIG_GENERATION:
-		return s->virtio.config_generation;
-	case QUEUE_SELECT:
-		return s->queue_select;
-	default:
-		return queue_reg_read(vp, reg);
-	}
-}
-
-static void driver_feature_write(struct virtio_pci *vp, uint32_t v)
-{
-	struct virtio_pci_state *s = vp->s;
-	unsigned shift = s->driver_feature_select * 32;
-
-	/* Settled by FEATURES_OK (3.1.1); bits beyond 63 are none of ours. */
-	if (s->driver_feature_select > 1 || (s->virtio.status & VIRTIO_STATUS_FEATURES_OK))
-		return;
-	s->virtio.driver_features &= ~(0xffffffffull << shift);
-	s->virtio.driver_features |= (uint64_t)v << shift;
-}
-
-static void common_reg_write(struct virtio_pci *vp, unsigned reg, uint32_t v)
-{
-	switch (reg) {
-	case DEVICE_FEATURE_SELECT:
-		vp->s->device_feature_select = v;
-		break;
-	case DRIVER_FEATURE_SELECT:
-		vp->s->driver_feature_select = v;
-		break;
-	case DRIVER_FEATURE:
-		driver_feature_write(vp, v);
-		break;
-	case CONFIG_MSIX_VECTOR:
-		vector_set(vp, &vp->s->config_vector, v);
-		break;
-	case DEVICE_STATUS:
-		virtio_set_status(&vp->vdev, (uint8_t)v);
-		if (!v)
-			registers_reset(vp);
-		break;
-	case QUEUE_SELECT:
-		vp->s->queue_select = (uint16_t)v;
-		break;
-	default:
-		queue_reg_write(vp, reg, v);
-		break;
-	}
-}
-
-static const struct common_reg_info *common_reg_find(uint64_t offset, unsigned width)
-{
-	for (unsigned i = 0; i < ARRAY_SIZE(common_regs); i++)
-		if (common_regs[i].offset <= offset &&
-		    offset + width <= common_regs[i].offset + common_regs[i].width)
-			return &common_regs[i];
-	return NULL;
-}
-
-/* An access to more than one register is an access to each. */
-static uint32_t common_read(struct virtio_pci *vp, uint64_t offset, unsigned width)
-{
-	const struct common_reg_info *r = common_reg_find(offset, width);
-	unsigned half = width / 2;
-
-	if (r)
-		return common_reg_read(vp, r->offset) >> (offset - r->offset) * 8;
-	if (!half)
-		return 0;
-	return (common_read(vp, offset, half) & (uint32_t)width_mask(half)) |
-	       common_read(vp, offset + half, half) << half * 8;
-}
-
-static void common_write(struct virtio_pci *vp, uint64_t offset, unsigned width, uint32_t v)
-{
-	const struct common_reg_info *r = common_reg_find(offset, width);
-	unsigned half = width / 2;
-
-	if (r) {
-		/* Part of a register is no access that the specification knows. */
-		if (r->writable && r->width == width)
-			common_reg_write(vp, r->offset, v);
-	} else if (half) {
-		common_write(vp, offset, half, v & (uint32_t)width_mask(half));
-		common_write(vp, offset + half, half, v >> half * 8);
-	}
 }
 
 static uint64_t device_config_read(struct virtio_pci *vp, uint64_t offset, unsigned width)
@@ -397,8 +159,8 @@ static uint64_t regs_read(struct device *dev, uint64_t offset, unsigned width)
 {
 	struct virtio_pci *vp = to_vp(dev);
 
-	if (offset < COMMON_LEN)
-		return common_read(vp, offset, width);
+	if (offset < VIRTIO_PCI_COMMON_LEN)
+		return virtio_pci_common_read(vp, offset, width);
 	if (offset == REGS_ISR)
 		return isr_take(vp);
 	if (offset >= REGS_MSIX_PBA)
@@ -414,8 +176,8 @@ static void regs_write(struct device *dev, uint64_t offset, unsigned width, uint
 {
 	struct virtio_pci *vp = to_vp(dev);
 
-	if (offset < COMMON_LEN)
-		common_write(vp, offset, width, (uint32_t)v);
+	if (offset < VIRTIO_PCI_COMMON_LEN)
+		virtio_pci_common_write(vp, offset, width, (uint32_t)v);
 	else if (offset >= REGS_MSIX_TABLE && offset < REGS_MSIX_PBA)
 		pci_msix_write(&vp->pci, offset - REGS_MSIX_TABLE, width, v);
 	else if (offset >= REGS_DEVICE && offset < REGS_MSIX_TABLE)
@@ -424,11 +186,9 @@ static void regs_write(struct device *dev, uint64_t offset, unsigned width, uint
 
 static const char *regs_name(const struct device *dev, uint64_t offset)
 {
-	const struct common_reg_info *r = common_reg_find(offset, 1);
-
 	(void)dev;
-	if (r)
-		return r->name;
+	if (offset < VIRTIO_PCI_COMMON_LEN)
+		return virtio_pci_common_name(offset);
 	if (offset == REGS_ISR)
 		return "isr";
 	if (offset >= REGS_MSIX_PBA)
@@ -493,8 +253,8 @@ static const struct pci_bar *window(struct virtio_pci *vp, uint32_t *offset, uns
 	bar = &vp->pci.bars[cap[CAP_BAR]];
 	*offset = (uint32_t)load_le(cap + CAP_OFFSET, 4);
 	*width = length;
-	if (bar->type == PCI_BAR_NONE || *offset % length || *offset >= bar->size ||
-	    length > bar->size - *offset)
+	/* Aligned, and BARs being powers of 2 from 4 up, it cannot stick out. */
+	if (bar->type == PCI_BAR_NONE || *offset % length || *offset >= bar->size)
 		return NULL;
 	return bar;
 }
@@ -522,19 +282,20 @@ static void config_read(struct pci_dev *pd, unsigned offset, unsigned width)
 static void config_written(struct pci_dev *pd, unsigned offset, unsigned width)
 {
 	struct virtio_pci *vp = container_of(pd, struct virtio_pci, pci);
-	const struct pci_bar *bar;
-	uint32_t at;
-	unsigned w;
 
 	if (vp->vdev.dma != pci_bus_master(pd)) {
 		vp->vdev.dma = pci_bus_master(pd);
 		virtio_update(&vp->vdev);
 	}
 	if (is_window_data(vp, offset, width)) {
+		const uint8_t *data = pd->s->config + vp->pci_cfg_cap + CAP_PCI_DATA;
+		const struct pci_bar *bar;
+		uint32_t at;
+		unsigned w;
+
 		bar = window(vp, &at, &w);
 		if (bar)
-			bar->ops->write(&vp->dev, at, w,
-					load_le(pd->s->config + vp->pci_cfg_cap + CAP_PCI_DATA, w));
+			bar->ops->write(&vp->dev, at, w, load_le(data, w));
 	}
 	pthread_mutex_lock(&vp->isr_lock);
 	intx_update(vp); /* MSI-X may have been turned on or off */
@@ -564,7 +325,7 @@ static int add_caps(struct virtio_pci *vp)
 	unsigned n = vp->vdev.nr_queues;
 	int ret;
 
-	ret = add_cap(vp, CAP_COMMON, BAR_REGS, REGS_COMMON, COMMON_LEN, CAP_LEN, 0);
+	ret = add_cap(vp, CAP_COMMON, BAR_REGS, REGS_COMMON, VIRTIO_PCI_COMMON_LEN, CAP_LEN, 0);
 	if (ret >= 0)
 		ret = add_cap(vp, CAP_ISR, BAR_REGS, REGS_ISR, 1, CAP_LEN, 0);
 	if (ret >= 0)
@@ -599,7 +360,7 @@ int virtio_pci_init(struct virtio_pci *vp, const struct virtio_pci_config *cfg)
 		.class = cfg->class,
 		.pin = 1,
 	};
-	uint64_t doorbells = NOTIFY_STRIDE;
+	unsigned doorbells = NOTIFY_STRIDE;
 	int ret;
 
 	pthread_mutex_init(&vp->isr_lock, NULL);
@@ -639,12 +400,12 @@ void virtio_pci_reset(struct device *dev)
 	virtio_reset(&vp->vdev);
 	pci_dev_reset(&vp->pci);
 	vp->vdev.dma = false;
-	registers_reset(vp);
+	virtio_pci_registers_reset(vp);
 }
 
 static bool vector_valid(const struct virtio_pci *vp, uint16_t v)
 {
-	return v == NO_VECTOR || (vp->pci.msix && v < vp->msix.nr);
+	return v == VIRTIO_PCI_NO_VECTOR || (vp->pci.msix && v < vp->msix.nr);
 }
 
 int virtio_pci_post_load(struct device *dev)
@@ -656,7 +417,7 @@ int virtio_pci_post_load(struct device *dev)
 		return -EBADMSG;
 	for (unsigned i = 0; i < VIRTIO_MAX_QUEUES; i++)
 		if (!vector_valid(vp, vp->s->queue_vector[i]) ||
-		    (i >= vp->vdev.nr_queues && vp->s->queue_vector[i] != NO_VECTOR))
+		    (i >= vp->vdev.nr_queues && vp->s->queue_vector[i] != VIRTIO_PCI_NO_VECTOR))
 			return -EBADMSG;
 	ret = pci_dev_post_load(&vp->pci);
 	if (ret)

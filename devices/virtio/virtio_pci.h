@@ -79,10 +79,25 @@ void virtio_pci_pre_save(struct device *dev);
 
 /*
  * Stops serving queues, with nothing in flight and the state complete when it
- * returns; and goes on. For the board, every vCPU paused; they take the lock. A reset or a load
- * in between is fine.
+ * returns; and goes on. For the board, every vCPU paused; they take the lock, and may
+ * not be called on the queues' own thread. A reset in between is fine. A load needs the
+ * pause: a queue that runs would look at its rings before RAM is what it was.
  */
 void virtio_pci_pause(struct device *dev);
 void virtio_pci_resume(struct device *dev);
+
+/*
+ * The common configuration structure (virtio_pci_common.c), for virtio_pci.c: accesses
+ * of 1, 2 or 4 bytes within its length, the device's lock held; a register's name.
+ */
+#define VIRTIO_PCI_COMMON_LEN 0x38
+#define VIRTIO_PCI_NO_VECTOR 0xffff /* 4.1.5.1.2 */
+
+uint32_t virtio_pci_common_read(struct virtio_pci *vp, uint64_t offset, unsigned width);
+void virtio_pci_common_write(struct virtio_pci *vp, uint64_t offset, unsigned width, uint32_t v);
+const char *virtio_pci_common_name(uint64_t offset);
+
+/* The transport's part of a device reset (4.1.4.3.1, 4.1.5.1.2.1). */
+void virtio_pci_registers_reset(struct virtio_pci *vp);
 
 #endif

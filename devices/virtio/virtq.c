@@ -12,7 +12,7 @@
 #define USED_FLAGS 0
 #define USED_IDX 2
 #define USED_RING 4
-#define USED_ELEM_SIZE 8
+#define USED_ELEM_SIZE 8ul
 
 static uint64_t avail_bytes(const struct virtq_params *p)
 {
@@ -30,7 +30,7 @@ static uint16_t get16(const char *p)
 	return __atomic_load_n((const uint16_t *)(const void *)p, __ATOMIC_ACQUIRE);
 }
 
-static void used_put16(struct virtq *vq, unsigned offset, uint16_t v)
+static void used_put16(struct virtq *vq, size_t offset, uint16_t v)
 {
 	__atomic_store_n((uint16_t *)(void *)(vq->used + offset), v, __ATOMIC_RELEASE);
 	mem_mark(vq->mem, vq->used + offset, sizeof(v));
@@ -90,8 +90,7 @@ static int buf_add(struct virtq *vq, struct virtq_buf *buf, const struct virtq_d
 	if (!d->len)
 		return 0;
 	/* Read-only memory may be read from; discarding const is what struct iovec asks for. */
-	p = in ? mem_at(vq->mem, d->addr, d->len)
-	       : (void *)(uintptr_t)mem_at_const(vq->mem, d->addr, d->len);
+	p = in ? mem_at(vq->mem, d->addr, d->len) : (void *)mem_at_const(vq->mem, d->addr, d->len);
 	if (!p)
 		return virtq_break(vq, "a buffer outside RAM");
 	if (buf->nr_out + buf->nr_in == buf->max_iov)
@@ -113,11 +112,11 @@ static int buf_add(struct virtq *vq, struct virtq_buf *buf, const struct virtq_d
  * another table, and its own WRITE flag means nothing.
  */
 static int enter_indirect(struct virtq *vq, const struct virtq_desc *d,
-			  const struct virtq_desc **table, uint32_t *entries)
+			  const struct virtq_desc **table, uint32_t *entries, bool nested)
 {
 	if (!vq->indirect)
 		return virtq_break(vq, "an indirect table that was not negotiated");
-	if (*table != vq->desc)
+	if (nested)
 		return virtq_break(vq, "an indirect table in an indirect table");
 	if (d->flags & VIRTQ_DESC_F_NEXT)
 		return virtq_break(vq, "an indirect table amid a chain");
@@ -135,6 +134,7 @@ static int walk_chain(struct virtq *vq, struct virtq_buf *buf)
 	const struct virtq_desc *table = vq->desc;
 	uint32_t entries = vq->size;
 	uint32_t i = buf->head;
+	bool indirect = false; /* not told from table: it may be the queue's own again */
 
 	/* The bound on steps is what ends a loop; 2.7.5.3.1 forbids longer chains. */
 	for (unsigned steps = 0; steps < vq->size;) {
@@ -145,9 +145,10 @@ static int walk_chain(struct virtq *vq, struct virtq_buf *buf)
 			return virtq_break(vq, "a descriptor beyond the table");
 		d = desc_copy(table, i);
 		if (d.flags & VIRTQ_DESC_F_INDIRECT) {
-			ret = enter_indirect(vq, &d, &table, &entries);
+			ret = enter_indirect(vq, &d, &table, &entries, indirect);
 			if (ret)
 				return ret;
+			indirect = true;
 			i = 0;
 			continue; /* cannot come back here: no table in a table */
 		}
@@ -179,7 +180,7 @@ int virtq_pop(struct virtq *vq, struct virtq_buf *buf)
 		return virtq_break(vq, "more buffers than the queue holds");
 	buf->nr_out = buf->nr_in = 0;
 	buf->out_len = buf->in_len = 0;
-	buf->head = get16(vq->avail + AVAIL_RING + 2 * (vq->next_avail % vq->size));
+	buf->head = get16(vq->avail + AVAIL_RING + 2ul * (vq->next_avail % vq->size));
 	if (buf->head >= vq->size)
 		return virtq_break(vq, "a head beyond the table");
 
@@ -232,7 +233,7 @@ bool virtq_publish(struct virtq *vq)
 	atomic_thread_fence(memory_order_seq_cst);
 	if (!vq->event_idx)
 		return !(get16(vq->avail + AVAIL_FLAGS) & VIRTQ_AVAIL_F_NO_INTERRUPT);
-	event = get16(vq->avail + AVAIL_RING + 2 * vq->size);
+	event = get16(vq->avail + AVAIL_RING + 2ul * vq->size);
 	/*
 	 * 2.7.7.2: notify when the index passes used_event. What was published before a
 	 * restore may not have been told: the first time always notifies.

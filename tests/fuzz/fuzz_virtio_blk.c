@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A virtio disk driven by fuzz at its registers and in its rings. It starts with a
+ * driver's handshake done, so that requests are reached; fuzz may undo all of it.
+ * The disk stays within its size, and the device comes back after a reset.
+ */
+#include <errno.h>
+#include <semaphore.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/state.h"
+#include "devices/virtio/virtio_blk.h"
+#include "devices/virtio/virtio_pci.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define RAM MIB
+#define QSIZE 8
+#define DESC 0x1000ull
+#define AVAIL 0x1100ull
+#define USED 0x1200ull
+#define DATA 0x2000ull
+#define DISK (8 * 512)
+#define DEVFN 0x10
+
+static void check(bool ok)
+{
+	if (!ok)
+		abort();
+}
+
+struct ram_block {
+	struct block b;
+	uint8_t bytes[DISK];
+};
+
+static void ram_submit(struct block *b, struct block_req *req)
+{
+	struct ram_block *r = container_of(b, struct ram_block, b);
+	uint64_t at = req->offset, sum = 0;
+
+	for (unsigned i = 0; i < req->nr_iov && req->op != BLOCK_FLUSH; i++) {
+		check(req->iov[i].iov_len <= DISK - at);
+		if (req->op == BLOCK_READ)
+			memcpy(req->iov[i].iov_base, r->bytes + at, req->iov[i].iov_len);
+		else
+			memcpy(r->bytes + at, req->iov[i].iov_base, req->iov[i].iov_len);
+		at += req->iov[i].iov_len;
+		sum += req->iov[i].iov_len;
+	}
+	check(sum == req->len && sum % 512 == 0);
+	req->done(req, at % 3 == 1 ? -EIO : 0);
+}
+
+static int ram_attach(struct block *b, struct loop *loop)
+{
+	(void)b;
+	(void)loop;
+	return 0;
+}
+
+static int ctl_alloc(struct msi_ctl *ctl, int *fd)
+{
+	(void)ctl;
+	return *fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+}
+
+static void ctl_free(struct msi_ctl *ctl, int id)
+{
+	(void)ctl;
+	close(id);
+}
+
+static int ctl_set(struct msi_ctl *ctl, int id, uint64_t addr, uint32_t data, bool masked)
+{
+	(void)ctl;
+	(void)addr;
+	(void)data;
+	(void)masked;
+	return id < 0;
+}
+
+struct world {
+	struct mem *mem;
+	struct iothread *io;
+	struct bus bus;
+	struct msi_ctl ctl;
+	struct ram_block disk;
+	struct pci_host *host;
+	struct device *dev;
+	uint16_t avail_idx;
+};
+
+static void out(struct world *w, enum bus_space space, uint64_t addr, unsigned width, uint64_t v)
+{
+	bus_write(&w->bus, space, addr, &v, width);
+}
+
+static uint64_t in(struct world *w, enum bus_space space, uint64_t addr, unsigned width)
+{
+	uint64_t v = 0;
+
+	bus_read(&w->bus, space, addr, &v, width);
+	return v;
+}
+
+static const struct pci_bar *bar(const struct world *w, unsigned n)
+{
+	return &container_of(w->dev, struct virtio_pci, dev)->pci.bars[n];
+}
+
+static void reg_out(struct world *w, unsigned reg, unsigned width, uint64_t v)
+{
+	out(w, BUS_MMIO, bar(w, 1)->addr + reg, width, v);
+}
+
+static void config_out(struct world *w, unsigned reg, unsigned width, uint32_t v)
+{
+	out(w, BUS_PIO, 0xcf8, 4, 0x80000000u | DEVFN << 8 | (reg & 0xfc));
+	out(w, BUS_PIO, 0xcfc + (reg & 3), width, v);
+}
+
+/* What a driver does, with the features fuzz wants of those there are. */
+static bool handshake(struct world *w, uint64_t features)
+{
+	check(!pci_assign(w->host));
+	config_out(w, PCI_COMMAND, 2, 7);
+	reg_out(w, 0x14, 1, 0);
+	reg_out(w, 0x14, 1, 3);
+	reg_out(w, 0x08, 4, 0);
+	reg_out(w, 0x0c, 4, features & 0x30000204);
+	reg_out(w, 0x08, 4, 1);
+	reg_out(w, 0x0c, 4, 1);
+	reg_out(w, 0x14, 1, 0xb);
+	reg_out(w, 0x20, 4, DESC);
+	reg_out(w, 0x28, 4, AVAIL);
+	reg_out(w, 0x30, 4, USED);
+	reg_out(w, 0x1a, 2, 1);
+	reg_out(w, 0x1c, 2, 1);
+	reg_out(w, 0x14, 1, 0xf);
+	w->avail_idx = 0;
+	return in(w, BUS_MMIO, bar(w, 1)->addr + 0x14, 1) == 0xf;
+}
+
+static void poke(struct world *w, uint64_t gpa, unsigned width, uint64_t v)
+{
+	(void)!mem_write(w->mem, gpa, &v, width);
+}
+
+static void post_sem(void *opaque)
+{
+	sem_post(opaque);
+}
+
+/*
+ * Returns when the I/O thread has seen every kick so far. Events are taken in turn, but
+ * the first post may still overtake a kick, the second one cannot.
+ */
+static void settle(struct world *w)
+{
+	struct loop_post post = { .fn = post_sem };
+	sem_t sem;
+
+	sem_init(&sem, 0, 0);
+	post.opaque = &sem;
+	for (unsigned i = 0; i < 2; i++) {
+		loop_post(&w->io->loop, &post);
+		while (sem_wait(&sem)) /* a signal */
+			;
+	}
+	sem_destroy(&sem);
+}
+
+static void kick(struct world *w)
+{
+	out(w, BUS_PIO, bar(w, 0)->addr, 2, 0);
+	settle(w);
+}
+
+/* A well-formed request, but for what fuzz says: reaches the code behind the ring. */
+static void request(struct world *w, const uint8_t *op)
+{
+	const uint64_t flags[3] = { 1, 1 | (op[1] & 2), 2 };
+
+	poke(w, DATA, 4, op[1] >> 2 & 15);
+	poke(w, DATA + 8, 8, op[2] & 0x80 ? ~0ull / (op[3] + 1u) : op[2]);
+	for (unsigned i = 0; i < 3; i++) {
+		uint64_t len = i == 0 ? 16 - (op[4] & 1) : i == 1 ? op[5] * 64u : 1 + (op[4] >> 7);
+
+		poke(w, DESC + i * 16, 8, DATA + i * 0x4000 + (op[6] & 7));
+		poke(w, DESC + i * 16 + 8, 4, len);
+		poke(w, DESC + i * 16 + 12, 2, flags[i]);
+		poke(w, DESC + i * 16 + 14, 2, i + 1);
+	}
+	poke(w, AVAIL + 4 + 2 * (w->avail_idx % QSIZE), 2, 0);
+	poke(w, AVAIL + 2, 2, ++w->avail_idx);
+	kick(w);
+}
+
+static void save_load(struct world *w)
+{
+	struct state_buf a = { 0 };
+
+	virtio_pci_pause(w->dev);
+	check(!state_save(w->dev, &a));
+	check(state_load(w->dev, a.data, a.len) == (ssize_t)a.len);
+	virtio_pci_resume(w->dev);
+	state_buf_free(&a);
+}
+
+static void step(struct world *w, const uint8_t *op)
+{
+	unsigned width = 1u << (op[1] & 3);
+	uint64_t v = load_le(op + 4, 4);
+
+	switch (op[0] % 9) {
+	case 0:
+	case 1:
+		request(w, op);
+		break;
+	case 2: /* anything in the rings */
+		poke(w, DESC + load_le(op + 2, 2) % 0x300, width, v);
+		break;
+	case 3:
+		kick(w);
+		break;
+	case 4:
+		reg_out(w, op[2], width, v);
+		break;
+	case 5:
+		out(w, BUS_MMIO, bar(w, 1)->addr + load_le(op + 2, 2) % 0x1000, width, v);
+		(void)in(w, BUS_MMIO, bar(w, 1)->addr + load_le(op + 2, 2) % 0x1000, width);
+		break;
+	case 6:
+		config_out(w, op[2], width, (uint32_t)v);
+		(void)in(w, BUS_PIO, 0xcfc + (op[2] & 3), width);
+		break;
+	case 7:
+		out(w, BUS_PIO, (uint16_t)(bar(w, 0)->addr + op[2]), width, v);
+		settle(w);
+		break;
+	default:
+		if (op[2] % 4 == 0)
+			device_reset(w->dev);
+		else if (op[2] % 4 == 1)
+			handshake(w, v);
+		else
+			save_load(w);
+		break;
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static const struct msi_ctl_ops ctl_ops = { ctl_alloc, ctl_free, ctl_set };
+	static const struct block_ops ram_ops = { .attach = ram_attach, .submit = ram_submit };
+	static struct mem mem;
+	static struct iothread io;
+	struct world w = { .mem = &mem, .io = &io, .ctl.ops = &ctl_ops };
+	struct pci_host_config pc = { .name = "pci", .bus = &w.bus, .msi = &w.ctl };
+	struct virtio_blk_config bc = { .name = "virtio-blk0",
+					.devfn = DEVFN,
+					.mem = &mem,
+					.block = &w.disk.b,
+					.loop = &io.loop,
+					.queue_size = QSIZE };
+
+	if (!mem.map)
+		check(!mem_init(&mem, RAM) && !iothread_start(&io, "fuzz"));
+	if (size < 8)
+		return 0;
+	memset((char *)mem.map + DESC, 0, 0x1000);
+	w.disk.b.ops = &ram_ops;
+	w.disk.b.size = DISK;
+	bus_init(&w.bus);
+	check(!pci_host_create(&pc, &w.host));
+	bc.pci = w.host;
+	check(!virtio_blk_create(&bc, &w.dev));
+	check(handshake(&w, load_le(data, 8)));
+	for (data += 8, size -= 8; size >= 8; data += 8, size -= 8)
+		step(&w, data);
+
+	memset((char *)mem.map + DESC, 0, 0x1000);
+	device_reset(w.dev);
+	check(handshake(&w, 0));
+	request(&w, (const uint8_t[8]){ 0, 2, 0, 1, 0, 8, 0, 0 });
+	/* One used element: descriptor 0, a sector and its status. */
+	check(load_le((char *)mem.map + USED + 2, 2) == 1);
+	check(load_le((char *)mem.map + USED + 4, 8) == 513ull << 32);
+	device_destroy(w.dev);
+	device_destroy(&w.host->dev);
+	bus_destroy(&w.bus);
+	return 0;
+}
