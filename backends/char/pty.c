@@ -80,29 +80,32 @@ static const struct chardev_ops pty_ops = {
 /* Opens a pair, its terminal in raw mode. The master, or -errno. */
 static int open_pair(char *name, size_t size)
 {
-	int master = posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC), slave;
+	int master = posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC), slave, err;
 	struct termios t;
 
 	if (master < 0)
 		return -errno;
-	if (grantpt(master) || unlockpt(master) || ptsname_r(master, name, size))
+	if (grantpt(master) || unlockpt(master))
 		goto fail;
+	err = ptsname_r(master, name, size);
+	if (err) {
+		close(master);
+		return -err;
+	}
 	slave = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
 	if (slave < 0)
 		goto fail;
-	if (tcgetattr(slave, &t)) {
-		close(slave);
-		goto fail;
+	if (!tcgetattr(slave, &t)) {
+		cfmakeraw(&t);
+		tcsetattr(slave, TCSANOW, &t);
 	}
-	cfmakeraw(&t);
-	tcsetattr(slave, TCSANOW, &t);
 	/* Once opened and closed, the master reports a hang-up until somebody comes. */
 	close(slave);
 	return master;
 fail:
-	slave = -errno;
+	err = -errno;
 	close(master);
-	return slave ?: -EIO;
+	return err;
 }
 
 int chardev_pty_create(struct loop *loop, char *name, size_t size, struct chardev **out)

@@ -18,7 +18,7 @@ struct stdio {
 	bool escaped; /* the last byte was the escape key */
 	struct term_guard guard;
 	struct loop_src signals; /* SIGTSTP, SIGCONT */
-	sigset_t old_mask;
+	sigset_t blocked; /* those that we blocked */
 };
 
 static const char help[] = "\r\n"
@@ -99,12 +99,13 @@ static void on_signal(void *opaque, uint32_t events)
 
 static int watch_signals(struct stdio *io)
 {
-	sigset_t set;
+	static const int ours[] = { SIGTSTP, SIGCONT };
+	sigset_t set, old;
 	int fd, ret;
 
 	sigemptyset(&set);
-	sigaddset(&set, SIGTSTP);
-	sigaddset(&set, SIGCONT);
+	for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
+		sigaddset(&set, ours[i]);
 	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (fd < 0)
 		return -errno;
@@ -115,7 +116,11 @@ static int watch_signals(struct stdio *io)
 		return ret;
 	}
 	/* Threads that are created from here on inherit it. */
-	sigprocmask(SIG_BLOCK, &set, &io->old_mask);
+	sigprocmask(SIG_BLOCK, &set, &old);
+	sigemptyset(&io->blocked);
+	for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
+		if (!sigismember(&old, ours[i]))
+			sigaddset(&io->blocked, ours[i]);
 	return 0;
 }
 
@@ -123,7 +128,7 @@ static void unwatch_signals(struct stdio *io)
 {
 	loop_del(io->stream.loop, &io->signals);
 	close(io->signals.fd);
-	sigprocmask(SIG_SETMASK, &io->old_mask, NULL);
+	sigprocmask(SIG_UNBLOCK, &io->blocked, NULL);
 }
 
 static void stdio_destroy(struct chardev *c)

@@ -132,7 +132,7 @@ static void output_failed(struct stream *s, int err)
 static void flush(struct stream *s)
 {
 	while (s->tx_len) {
-		size_t run = min_u64(s->tx_len, STREAM_BUF_SIZE - s->tx_head);
+		size_t run = min_u64(s->tx_len, STREAM_TX_SIZE - s->tx_head);
 		ssize_t n = end_write(&s->out, s->tx + s->tx_head, run);
 
 		if (n == -EINTR)
@@ -146,14 +146,14 @@ static void flush(struct stream *s)
 			output_failed(s, (int)-n);
 			break;
 		}
-		s->tx_head = (s->tx_head + (size_t)n) % STREAM_BUF_SIZE;
+		s->tx_head = (s->tx_head + (size_t)n) % STREAM_TX_SIZE;
 		s->tx_len -= (size_t)n;
 	}
 	if (!s->tx_len) {
 		s->tx_head = 0; /* the first pages stay the ones in use */
 		end_unwatch(s, &s->out);
 	}
-	if (s->refused && s->tx_len <= STREAM_BUF_SIZE / 2) {
+	if (s->refused && s->tx_len <= STREAM_TX_SIZE / 2) {
 		s->refused = false;
 		loop_post(s->loop, &s->ready);
 	}
@@ -195,9 +195,9 @@ static void on_timer(void *opaque, uint32_t events)
 /* Lock held. Copies what fits into the ring. */
 static size_t ring_put(struct stream *s, const uint8_t *buf, size_t len)
 {
-	size_t n = min_u64(len, STREAM_BUF_SIZE - s->tx_len);
-	size_t tail = (s->tx_head + s->tx_len) % STREAM_BUF_SIZE;
-	size_t run = min_u64(n, STREAM_BUF_SIZE - tail);
+	size_t n = min_u64(len, STREAM_TX_SIZE - s->tx_len);
+	size_t tail = (s->tx_head + s->tx_len) % STREAM_TX_SIZE;
+	size_t run = min_u64(n, STREAM_TX_SIZE - tail);
 
 	memcpy(s->tx + tail, buf, run);
 	memcpy(s->tx, buf + run, n - run);
@@ -292,7 +292,7 @@ static size_t read_room(struct stream *s)
 	const struct chardev_handlers *h = &s->dev.h;
 
 	if (s->filter)
-		return min_u64(STREAM_BUF_SIZE - s->rx_len, READ_CHUNK);
+		return min_u64(STREAM_RX_SIZE - s->rx_len, READ_CHUNK);
 	if (s->rx_len || !h->can_receive)
 		return 0;
 	return min_u64(h->can_receive(h->opaque), READ_CHUNK);
@@ -321,7 +321,7 @@ static bool read_some(struct stream *s)
 		end_unwatch(s, &s->in);
 		return false;
 	}
-	if (s->rx_head + s->rx_len + room > STREAM_BUF_SIZE) {
+	if (s->rx_head + s->rx_len + room > STREAM_RX_SIZE) {
 		memmove(s->rx, s->rx + s->rx_head, s->rx_len);
 		s->rx_head = 0;
 	}

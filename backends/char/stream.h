@@ -23,7 +23,9 @@
 
 #include "backends/char/chardev.h"
 
-#define STREAM_BUF_SIZE (64 * KIB)
+/* Pages that are never used cost nothing: a ring that empties starts again at 0. */
+#define STREAM_TX_SIZE (256 * KIB)
+#define STREAM_RX_SIZE (64 * KIB)
 #define STREAM_FLUSH_BYTES 4096
 #define STREAM_FLUSH_NS 4000000 /* unseen by people, and a batch for a guest that types */
 
@@ -54,7 +56,7 @@ struct stream {
 	struct loop_post ready; /* tells it */
 	size_t tx_head;
 	size_t tx_len;
-	uint8_t tx[STREAM_BUF_SIZE];
+	uint8_t tx[STREAM_TX_SIZE];
 
 	/* The loop's thread only. */
 	struct stream_end in;
@@ -62,7 +64,7 @@ struct stream {
 	struct loop_post accept;
 	size_t rx_head;
 	size_t rx_len;
-	uint8_t rx[STREAM_BUF_SIZE];
+	uint8_t rx[STREAM_RX_SIZE];
 
 	/* Optional: takes the escapes out of len bytes, in place; returns what is left. */
 	size_t (*filter)(struct stream *s, uint8_t *buf, size_t len);

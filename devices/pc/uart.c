@@ -568,6 +568,7 @@ static void uart_destroy(struct device *dev)
 
 	timer_arm(&u->timer, TIMER_OFF);
 	bus_remove(u->cfg.bus, BUS_PIO, u->cfg.port);
+	tx_flush(u);
 	free(u);
 }
 

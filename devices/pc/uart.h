@@ -34,7 +34,8 @@ struct uart_config {
 
 /*
  * Connects itself to the chardev, so the loop must not run yet, and must have
- * stopped by the time the device is destroyed. 0 or -errno.
+ * stopped by the time the device is destroyed, which hands the chardev what it takes of
+ * the last bytes. 0 or -errno.
  */
 int uart_create(const struct uart_config *cfg, struct device **out) __must_check;
 
