@@ -314,6 +314,8 @@ static char *copy_args(int argc, char **argv, char **copies)
 
 static enum config_result parse_args(struct config *cfg, int argc, char **argv, struct err *err)
 {
+	uint64_t seen = 0;
+
 	for (int i = 0; i < argc; i++) {
 		size_t len = strcspn(argv[i], "=");
 		char *value = argv[i][len] ? argv[i] + len + 1 : NULL;
@@ -323,7 +325,7 @@ static enum config_result parse_args(struct config *cfg, int argc, char **argv, 
 			return CONFIG_HELP;
 		if (!o) {
 			err_set(err, -EINVAL, "%.*s: unknown option; see bantam run --help",
-				(int)len, argv[i]);
+				(int)min_u64(len, 60), argv[i]);
 			return CONFIG_USAGE;
 		}
 		if (o->arg == ARG_NONE && value) {
@@ -343,6 +345,11 @@ static enum config_result parse_args(struct config *cfg, int argc, char **argv, 
 				o->meta);
 			return CONFIG_USAGE;
 		}
+		if (seen & 1ull << (o - options) && !o->again && o->parse) {
+			err_set(err, -EINVAL, "%s: is given twice", o->name);
+			return CONFIG_USAGE;
+		}
+		seen |= 1ull << (o - options);
 		if (option_apply(cfg, o, value, err))
 			return CONFIG_USAGE;
 	}
@@ -360,7 +367,7 @@ enum config_result config_parse(struct config *cfg, int argc, char **argv, struc
 	copies = calloc((size_t)argc + 1, sizeof(*copies));
 	if (copies)
 		cfg->arena = copy_args(argc, argv, copies);
-	if (!cfg->arena) {
+	if (!copies || !cfg->arena) {
 		free(copies);
 		err_set(err, -ENOMEM, "out of memory");
 		return CONFIG_USAGE;

@@ -62,6 +62,15 @@ static int run(const struct config *cfg)
 	return result.crashed ? STATUS_CRASHED : STATUS_OK;
 }
 
+/* What was asked for has not been said unless it has been written. */
+static int printed(void)
+{
+	if (!fflush(stdout))
+		return STATUS_OK;
+	log_error("standard output: %s", strerror(errno));
+	return STATUS_ERROR;
+}
+
 static int cmd_run(int argc, char **argv)
 {
 	struct config cfg;
@@ -71,7 +80,7 @@ static int cmd_run(int argc, char **argv)
 	switch (config_parse(&cfg, argc, argv, &err)) {
 	case CONFIG_HELP:
 		config_print_help();
-		status = STATUS_OK;
+		status = printed();
 		break;
 	case CONFIG_USAGE:
 		status = usage(err.text);
@@ -95,11 +104,11 @@ int main(int argc, char **argv)
 		return cmd_run(argc - 2, argv + 2);
 	if (!strcmp(argv[1], "version") || !strcmp(argv[1], "--version")) {
 		printf("bantam %s\n", BANTAM_VERSION);
-		return STATUS_OK;
+		return printed();
 	}
 	if (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
 		print_help(stdout);
-		return STATUS_OK;
+		return printed();
 	}
 	snprintf(err, sizeof(err), "%.60s: unknown command; see bantam help", argv[1]);
 	return usage(err);

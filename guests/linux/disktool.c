@@ -23,11 +23,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define RECORD		4096
-#define WORDS		(RECORD / sizeof(uint64_t))
-#define MAGIC		0x6c6e726a6d746e62ull	/* "bntmjrnl" */
-#define MAX_SAMPLES	(1u << 22)
-#define MAX_BLOCK	(1u << 20)
+#define RECORD 4096
+#define WORDS (RECORD / sizeof(uint64_t))
+#define MAGIC 0x6c6e726a6d746e62ull /* "bntmjrnl" */
+#define MAX_SAMPLES (1u << 22)
+#define MAX_BLOCK (1u << 20)
 
 static int fail(const char *what, const char *name)
 {

@@ -1,0 +1,86 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# What the compilers do not check of the design. Prints TAP.
+#
+# Usage: lint.sh floors		includes go down only
+#	 lint.sh files		licence line, length
+#	 lint.sh data BUILD	no mutable data at file scope, by the object files of a build
+set -u
+cd "$(dirname "$0")/.." || exit 1
+# shellcheck source=tap.sh
+. tests/tap.sh
+
+# floor FOLDER ALLOWED: files in FOLDER include, by path from the root, only from ALLOWED
+floor() {
+	local bad
+	[ -d "$1" ] || return 0
+	bad=$(find "$1" -name '*.[chS]' -exec grep -H -n '^[[:space:]]*#[[:space:]]*include[[:space:]]*"' {} + |
+		grep -v -E "\"($2)/[^\"]*\"")
+	if [ -z "$bad" ]; then
+		ok "$1 includes only ${2//|/, }"
+	else
+		not_ok "$1 includes more than ${2//|/, }"
+		echo "# ${bad//$'\n'/$'\n'# }"
+	fi
+}
+
+floors() {
+	floor base base
+	floor backends 'backends|base'
+	floor devices 'devices|backends|base'
+	floor cpu 'cpu|base'
+	floor firmware 'firmware|base'
+	floor vmm 'vmm|firmware|cpu|devices|backends|base'
+	floor guests/baremetal 'guests/baremetal|base/platform.h|base'
+	# Guests run inside: of ours they may know only the page of addresses.
+	local bad
+	bad=$(grep -r -n '#include "base/' guests/baremetal | grep -v '"base/platform.h"')
+	is "guests/baremetal includes of base only platform.h" "$bad" ""
+}
+
+files() {
+	local file lines
+	while IFS= read -r file; do
+		case $(head -n 3 "$file") in
+		*SPDX-License-Identifier:\ MIT*) ;;
+		*)
+			not_ok "$file: its first line is not the licence"
+			continue
+			;;
+		esac
+		lines=$(wc -l <"$file")
+		# A test is a list, which nobody has to keep in his head.
+		[[ $file != tests/* ]] || lines=0
+		if [ "$lines" -gt 800 ]; then
+			not_ok "$file: $lines lines, more than 800"
+		fi
+	done < <(find base backends cpu devices firmware vmm guests tests -name '*.[chS]')
+	[ $tap_failed != 0 ] || ok "every file has its licence line and, but for tests, at most 800 lines"
+}
+
+# Const tables with pointers in them lie in .data.rel.ro: constant once the program runs.
+data() {
+	local file bad
+	for file in base backends cpu devices firmware vmm; do
+		bad=$(find "$1/$file" -name '*.o' -exec objdump -t {} + |
+			awk '/file format/ { file = $1 }
+				$4 ~ /^(\.data|\.bss|\.tdata|\.tbss|\*COM\*)/ && $4 !~ /^\.data\.rel\.ro/ && $5 !~ /^0+$/ { print "# " file " " $NF }
+				$3 ~ /^(\.data|\.bss|\*COM\*)/ && $3 !~ /^\.data\.rel\.ro/ && $4 !~ /^0+$/ { print "# " file " " $NF }')
+		if [ -z "$bad" ]; then
+			ok "$file has no mutable data at file scope"
+		else
+			not_ok "$file has mutable data at file scope"
+			echo "$bad"
+		fi
+	done
+}
+
+case ${1:-} in
+floors | files) "$1" ;;
+data) data "$2" ;;
+*)
+	echo "usage: lint.sh floors | files | data BUILD" >&2
+	exit 2
+	;;
+esac
+tap_end

@@ -1,0 +1,177 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Stock Linux under bantam: boots, disks, power-off, reboot, panic, kill -9.
+#
+# Usage: run.sh BANTAM GUESTS [TEST ...]
+#
+# BANTAM is the program, GUESTS the folder with jsonget; TEST picks some of: one two kill console
+# | big generic reboot panic pvh. The two halves run in two labs side by side (tests/lab), or one
+# after the other directly where this machine's /dev/kvm can run a stock kernel; LINUX_LAB=1 asks
+# for the lab. Prints TAP; at the end, how many labs and guests had to be started afresh.
+# TEST_OUT keeps what the tests left behind. BANTAM_CACHE is where downloads are kept.
+set -u
+PATH=$PATH:/usr/sbin:/sbin
+
+top=$(cd "$(dirname "$0")/../.." && pwd)
+linux=$top/guests/linux
+[ $# -ge 2 ] || {
+	echo "usage: run.sh BANTAM GUESTS [TEST ...]" >&2
+	exit 2
+}
+bantam=$(cd "$(dirname "$1")" && pwd)/${1##*/}
+guests=$(cd "$2" && pwd) || exit 2
+shift 2
+STALL=75
+
+# shellcheck source=../tap.sh
+. "$top/tests/tap.sh"
+export BANTAM_CACHE=${BANTAM_CACHE:-$top/build/cache}
+mkdir -p "$BANTAM_CACHE/linux"
+work=$(mktemp -d "$BANTAM_CACHE/linux/run.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+keep=${TEST_OUT:-$work/keep}
+mkdir -p "$keep"
+
+give_up() {
+	not_ok "$*"
+	tap_end
+	exit 1
+}
+
+# --- what the guests need ---
+
+halves=("one two kill console" "big generic reboot panic pvh")
+if [ $# -gt 0 ]; then
+	wanted=" $* "
+	for i in 0 1; do
+		half=
+		for test in ${halves[i]}; do
+			[[ $wanted != *" $test "* ]] || half+=" $test"
+		done
+		halves[i]=${half# }
+	done
+fi
+
+folder=$work/folder
+mkdir "$folder"
+kernel=$("$linux/fetch-kernel.sh" cloud "$BANTAM_CACHE/kernel") || give_up "no kernel to boot"
+cc -O2 -static -o "$folder/disktool" "$linux/disktool.c" || give_up "disktool does not compile"
+initramfs=(--init "$linux/init-test" --add "$folder/disktool:/bin/disktool")
+"$linux/mkinitramfs.sh" --kernel-dir "$kernel" --modules "virtio_pci virtio_blk ext4" \
+	"${initramfs[@]}" "$folder/initramfs" || give_up "no initramfs"
+"$linux/mkdisk.sh" "$folder/disk.img" 32M || give_up "no disk image"
+cp "$bantam" "$folder/bantam"
+cp "$guests/jsonget" "$top/tests/tap.sh" "$top/tests/linux/inside.sh" "$kernel/vmlinuz" \
+	"$kernel/vmlinux" "$folder/"
+if [[ " ${halves[*]} " == *" generic "* ]]; then
+	generic=$("$linux/fetch-kernel.sh" generic "$BANTAM_CACHE/kernel") || give_up "no generic kernel"
+	"$linux/mkinitramfs.sh" --kernel-dir "$generic" \
+		--modules "virtio_pci virtio_blk crc32c_generic ext4" \
+		"${initramfs[@]}" "$folder/initramfs-generic" || give_up "no initramfs"
+	cp "$generic/vmlinuz" "$folder/vmlinuz-generic"
+fi
+
+# Can this machine's own KVM run a stock kernel?
+direct=0
+if [ "${LINUX_LAB:-0}" = 0 ] && [ -r /dev/kvm ] && [ -w /dev/kvm ] && [ ! -e /sys/module/kvm_pvm ] &&
+	grep -q -w -E 'vmx|svm' /proc/cpuinfo; then
+	direct=1
+fi
+
+# --- the two halves ---
+
+# once LOG OUT TEST ...: one lab, or one run on this machine
+once() {
+	local log=$1 out=$2
+	shift 2
+	if [ $direct = 1 ]; then
+		local copy
+		copy=$(mktemp -d "$work/direct.XXXXXX")
+		cp "$folder"/* "$copy/"
+		(cd "$copy" && LAB_OUT=$out timeout -k 5 600 sh inside.sh "$@") >"$log" 2>&1
+	else
+		"$top/tests/lab/lab" --timeout 600 --memory 7000 --out "$out" "$folder" -- \
+			sh inside.sh "$@" >"$log" 2>&1
+	fi
+}
+
+# half I: all tests of a half; a stalled guest is given one more lab. Its lines go to I.all
+half() {
+	local i=$1 left=${halves[$1]} status log stalled again=
+	local out=$work/out.$i
+	mkdir -p "$out"
+	while [ -n "$left" ]; do
+		log=$work/log.$i.${again:-first}
+		# shellcheck disable=SC2086
+		once "$log" "$out" $left
+		status=$?
+		cat "$log" >>"$work/$i.all"
+		while read -r test; do
+			left=$(tr ' ' '\n' <<<"$left" | grep -v -x "$test" | tr '\n' ' ')
+			left=${left% }
+		done < <(sed -n 's/^# done: //p' "$log" | tr -d '\r')
+		[ -n "$left" ] || break
+		stalled=$(sed -n 's/^# stalled: //p' "$log" | tr -d '\r')
+		if [ $status != $STALL ] || [ -z "$stalled" ]; then
+			echo "not ok - $left: the lab ended with exit status $status" >>"$work/$i.all"
+			break
+		fi
+		if [ -n "$again" ]; then
+			echo "not ok - $stalled: no progress, for the second time" >>"$work/$i.all"
+			break
+		fi
+		echo "# a fresh start for: $left" >>"$work/$i.all"
+		again=$stalled
+	done
+}
+
+pids=()
+for i in 0 1; do
+	: >"$work/$i.all"
+	if [ $direct = 1 ]; then
+		half $i
+	else
+		half $i &
+		pids+=($!)
+	fi
+done
+for pid in "${pids[@]}"; do
+	wait "$pid"
+done
+
+# --- verdicts ---
+
+labs=0 fresh=0
+for i in 0 1; do
+	cp "$work/$i.all" "$keep/lab-$i.log"
+	while IFS= read -r line; do
+		case $line in
+		"ok "*) ok "${line#ok * - }" ;;
+		"not ok "*) not_ok "${line#not ok *- }" ;;
+		"lab: retries: "*) labs=$((labs + ${line#lab: retries: })) && echo "# $line" ;;
+		"# a fresh start for: "*) fresh=$((fresh + 1)) && echo "$line" ;;
+		"#"* | "lab: "*) echo "# ${line#\# }" ;;
+		esac
+	done < <(tr -d '\r' <"$work/$i.all")
+done
+
+# From the host's side: what the guest says it has written is in the image, which is in order.
+if [ -e "$work/out.0/one.img" ]; then
+	cp "$work/out.0/one.out" "$work/out.0/one.json" "$keep/"
+	image=$work/out.0/one.img
+	want=$(sed -n 's/^test: write ok //p' "$work/out.0/one.out")
+	is "one: the host finds in the image what the guest wrote" \
+		"$(debugfs -R 'cat /written' "$image" 2>/dev/null | sha256sum | cut -d ' ' -f 1)" "$want"
+	is "one: of its length" "$(debugfs -R 'cat /written' "$image" 2>/dev/null | wc -c)" $((2048 * 1024))
+	if e2fsck -f -n "$image" >"$keep/e2fsck" 2>&1; then
+		ok "one: e2fsck finds the file system clean"
+	else
+		not_ok "one: e2fsck finds the file system clean" "$keep/e2fsck"
+	fi
+elif [[ " ${halves[0]} " == *" one "* ]]; then
+	not_ok "one: the image has come back from the lab"
+fi
+echo "# labs started afresh: $labs; for a guest that stalled: $fresh"
+tap_end
