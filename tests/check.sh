@@ -56,18 +56,22 @@ counts() {
 	echo "$2 $3 $4" >"$logs/$1.counts"
 }
 
-# verdict NAME STATUS: judges a program by what it printed to NAME.log
+# verdict NAME STATUS [PLAN]: judges a program by what it printed to NAME.log; with PLAN, it must
+# have kept the plan that TAP ends or begins with
 verdict() {
-	local name=$1 status=$2 log=$logs/$1.log passed failed skipped why=''
+	local name=$1 status=$2 log=$logs/$1.log passed failed skipped planned why=''
 	skipped=$(grep -a -c -i '^ok .*# skip' "$log")
 	passed=$(($(grep -a -c '^ok' "$log") - skipped))
 	failed=$(grep -a -c '^not ok' "$log")
+	planned=$(sed -n 's/^1\.\.\([0-9]*\)$/\1/p' "$log" | tail -n 1)
 	if [ $((passed + failed + skipped)) = 0 ]; then
 		why="it gave no verdict (exit status $status)"
 	elif [ "$status" = 124 ] || [ "$status" = 137 ]; then
 		why="it ran out of time"
 	elif [ "$status" != 0 ] && [ "$failed" = 0 ]; then
 		why="it died with exit status $status"
+	elif [ $# -gt 2 ] && [ "${planned:-none}" != $((passed + failed + skipped)) ]; then
+		why="it has run $((passed + failed + skipped)) tests, its plan is ${planned:-missing}"
 	fi
 	if [ -n "$why" ]; then
 		echo "not ok - $name: $why" >>"$log"
@@ -83,7 +87,7 @@ verdict() {
 				tail -n 15 "$log" | sed 's/^/    /'
 			else
 				grep -a -A 12 '^not ok' "$log" | grep -a -e '^not ok' -e '^#' | head -n 40 | sed 's/^/    /'
-			fi
+			fi | cut -c 1-200
 		} >"$logs/$name.failed"
 		cat "$logs/$name.failed"
 	fi
@@ -94,8 +98,12 @@ tap() {
 	local name=$1 limit=$2
 	shift 2
 	mkdir -p "$(dirname "$logs/$name")"
-	timeout -k 5 "$limit" "$@" >"$logs/$name.log" 2>&1 </dev/null
-	verdict "$name" $?
+	# The shell's own word on a death by signal goes nowhere: the verdict says it.
+	(
+		timeout -k 5 "$limit" "$@" >"$logs/$name.log" 2>&1 </dev/null
+		exit $?
+	) 2>/dev/null
+	verdict "$name" $? plan
 }
 
 # run NAME SECONDS COMMAND ...: one that says by its exit status whether all is well
@@ -103,16 +111,19 @@ run() {
 	local name=$1 limit=$2 status
 	shift 2
 	mkdir -p "$(dirname "$logs/$name")"
-	timeout -k 5 "$limit" "$@" >"$logs/$name.log" 2>&1 </dev/null
+	(
+		timeout -k 5 "$limit" "$@" >"$logs/$name.log" 2>&1 </dev/null
+		exit $?
+	) 2>/dev/null
 	status=$?
 	if [ $status = 0 ]; then
 		echo "ok - $name" >>"$logs/$name.log"
 		status=0
 	elif [ $status != 124 ] && [ $status != 137 ]; then
+		# A compiler's complaints tell more than its last words.
 		{
-			grep -a -E 'error:|warning:' "$logs/$name.log" | head -n 10
-			tail -n 20 "$logs/$name.log"
-		} | sed 's/^/# /' >"$logs/$name.tail"
+			grep -a -E 'error:|warning:|SUMMARY:' "$logs/$name.log" || tail -n 20 "$logs/$name.log"
+		} | head -n 20 | sed 's/^/# /' >"$logs/$name.tail"
 		{
 			echo "not ok - $name: exit status $status"
 			cat "$logs/$name.tail"

@@ -111,7 +111,7 @@ static bool request_with_irq(struct vblk *b, const volatile unsigned *count, uns
 	bool ok;
 
 	sti();
-	ok = vblk_request(b, VBLK_IN, 1, sector, 512) == VBLK_OK && wait_for(count, want, 200);
+	ok = vblk_request(b, VBLK_IN, 1, sector, 512) == VBLK_OK && wait_for(count, want, 2000);
 	delay_us(2000); /* for one too many to show */
 	cli();
 	return ok && *count == want;
@@ -154,7 +154,7 @@ static void test_intx(struct vblk *b)
 	tap(pci_read(b->devfn, PCI_STATUS, 2) & 8, "but the status register shows it");
 	pci_write(b->devfn, PCI_COMMAND, 2,
 		  pci_read(b->devfn, PCI_COMMAND, 2) & ~PCI_COMMAND_INTX_OFF);
-	tap(wait_for(&intx_irqs, 2, 100), "and it comes with INTx on again");
+	tap(wait_for(&intx_irqs, 2, 2000), "and it comes with INTx on again");
 	cli();
 	ioapic_route(irq, VECTOR_INTX, IOAPIC_MASKED);
 	tap(intx_spurious < 8, "the line does not stay up: %u without a reason", intx_spurious);
@@ -181,7 +181,7 @@ static void test_msix(struct vblk *b)
 	tap_is(read32(pba) & 2, 2, "MSI-X: it is pending");
 	sti();
 	write32(entry + 16 + 12, 0);
-	tap(wait_for(count, 3, 200), "MSI-X: it comes when unmasked");
+	tap(wait_for(count, 3, 2000), "MSI-X: it comes when unmasked");
 	cli();
 	tap_is(read32(pba) & 2, 0, "MSI-X: and is pending no more");
 
@@ -189,7 +189,7 @@ static void test_msix(struct vblk *b)
 	tap(request_with_irq(b, count, 3), "MSI-X: none while the function is masked");
 	sti();
 	pci_msix_control(b->devfn, true, false);
-	tap(wait_for(count, 4, 200), "MSI-X: it comes when unmasked");
+	tap(wait_for(count, 4, 2000), "MSI-X: it comes when unmasked");
 	cli();
 
 	/* Another vector in the same entry, masked meanwhile as the specification wants. */

@@ -184,27 +184,31 @@ static void test_timers(void)
 	uint32_t pm, pm_ticks;
 	uint64_t tsc[3];
 	uint16_t pit;
-	unsigned ratio;
+	unsigned ratio = 0;
 
-	tsc[0] = rdtsc();
-	delay_us(20000);
-	tsc[1] = rdtsc();
-	delay_us(20000);
-	tsc[2] = rdtsc();
-	ratio = (unsigned)((tsc[2] - tsc[1]) * 100 / (tsc[1] - tsc[0]));
-	tap(ratio > 50 && ratio < 200, "PM timer: two times 20 ms by the TSC, ratio %u %%", ratio);
+	/* Preemption by the host tells on one of the two: then they are tried again. */
+	for (unsigned tries = 0; tries < 10 && (ratio < 50 || ratio > 200); tries++) {
+		tsc[0] = rdtsc();
+		delay_us(20000);
+		tsc[1] = rdtsc();
+		delay_us(20000);
+		tsc[2] = rdtsc();
+		ratio = (unsigned)((tsc[2] - tsc[1]) * 100 / (tsc[1] - tsc[0]));
+	}
+	tap(ratio >= 50 && ratio <= 200, "PM timer: two times 20 ms by the TSC, ratio %u %%",
+	    ratio);
 
 	if (!cmdline_has("pit")) {
 		/* Nobody counts, so nobody must be kept waiting. */
 		tap(inb(PLATFORM_PORT_SPEAKER) & 0x20, "port 0x61 without a PIT: done at once");
 		return;
 	}
-	/* Both count at 1.193182 MHz, one times three. Preemption in between tells on one. */
+	/* Both count at 1.193182 MHz, one times three. */
 	outb(PLATFORM_PORT_PIT + 3, 0x34);
 	outb(PLATFORM_PORT_PIT, 0);
 	outb(PLATFORM_PORT_PIT, 0);
 	ratio = 0;
-	for (unsigned tries = 0; tries < 5 && (ratio < 290 || ratio > 310); tries++) {
+	for (unsigned tries = 0; tries < 10 && (ratio < 290 || ratio > 310); tries++) {
 		pm = pm_timer();
 		pit = pit_count();
 		delay_us(20000);

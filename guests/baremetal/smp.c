@@ -83,7 +83,7 @@ static bool command_all(unsigned first, unsigned n, enum command cmd)
 {
 	command = cmd;
 	sequence++;
-	for (unsigned tries = 0; tries < 100; tries++) {
+	for (unsigned tries = 0; tries < 500; tries++) {
 		unsigned done = 0;
 
 		for (unsigned id = first; id < n; id++) {
@@ -109,7 +109,7 @@ static void test_ipis(unsigned n, const char *mode)
 		unsigned before = cpus[id].once;
 
 		lapic_send(id, ICR_FIXED | VECTOR_ONCE);
-		bad += !wait_for(&cpus[id].once, before + 1, 500);
+		bad += !wait_for(&cpus[id].once, before + 1, 5000);
 	}
 	delay_us(2000);
 	for (unsigned id = 1; id < n; id++)
@@ -125,7 +125,7 @@ static void test_start(unsigned n)
 	ap_prepare(ap);
 	for (unsigned id = 1; id < n; id++)
 		ap_start(id);
-	tap(wait_for(&ap_count, n - 1, 2000), "%u of %u APs have started", ap_count, n - 1);
+	tap(wait_for(&ap_count, n - 1, 5000), "%u of %u APs have started", ap_count, n - 1);
 	delay_us(5000);
 	tap_is(ap_count, n - 1, "the second SIPI starts nobody twice");
 	tap_is(ap_cs, AP_BASE >> 4, "a SIPI's vector becomes CS");
@@ -133,7 +133,7 @@ static void test_start(unsigned n)
 	for (unsigned id = 1; id < n; id++) {
 		struct cpu *c = &cpus[id];
 
-		(void)wait_for(&c->seen, 1000, 500);
+		(void)wait_for(&c->seen, 1000, 5000);
 		bad += c->cpuid_id != id || c->topology_id != id || c->lapic != id;
 		seen |= 1u << id_of_index[id - 1];
 		print("# CPU %u: APIC id %u, x2APIC id %u, local APIC %u\n", id, c->cpuid_id,
@@ -166,7 +166,7 @@ int main(void)
 	test_ipis(n, "x2APIC: IPIs reach each CPU once");
 
 	command_all(1, 2, CMD_SPIN);
-	tap(wait_for(&cpus[1].alive, 1, 500), "a CPU spins");
+	tap(wait_for(&cpus[1].alive, 1, 5000), "a CPU spins");
 	ap_init(1);
 	delay_us(5000);
 	alive = cpus[1].alive;
@@ -174,6 +174,6 @@ int main(void)
 	tap_is(cpus[1].alive, alive, "INIT stops it");
 	ap_prepare(ap);
 	ap_start(1);
-	tap(wait_for(&ap_count, 1, 500), "and a SIPI starts it again");
+	tap(wait_for(&ap_count, 1, 5000), "and a SIPI starts it again");
 	return 0;
 }

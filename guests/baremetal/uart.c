@@ -204,9 +204,11 @@ static void test_input(unsigned more)
 
 	outb(FCR, 0x07);
 	print("# input ready\n");
-	for (unsigned i = 0; i < 500000 && n < sizeof(line) - 1; i++) {
-		if (!(inb(LSR) & LSR_DR))
+	for (unsigned i = 0; i < 100000 && n < sizeof(line) - 1; i++) {
+		if (!(inb(LSR) & LSR_DR)) {
+			delay_us(100);
 			continue;
+		}
 		line[n] = (char)inb(RBR);
 		if (line[n++] == '\n')
 			break;
@@ -220,7 +222,7 @@ static void test_input(unsigned more)
 	sti();
 	outb(IER, 1);
 	print("# more ready\n");
-	tap(wait_for(&received, more, 5000), "%u more bytes by interrupt", more);
+	tap(wait_for(&received, more, 20000), "%u more bytes by interrupt", more);
 	delay_us(20000);
 	outb(IER, 0);
 	cli();

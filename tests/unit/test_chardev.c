@@ -283,6 +283,21 @@ static void file_destroy_flushes(void **state)
 	assert_int_equal(file_len(x->path), 3);
 }
 
+/* Much without a line's end is written by whoever adds to it: the loop does not run here. */
+static void file_without_lines(void **state)
+{
+	struct fixture *x = *state;
+	struct chardev *c;
+
+	assert_int_equal(chardev_file_create(&x->io.loop, x->path, &c), 0);
+	for (unsigned i = 0; i < 4095; i++)
+		assert_int_equal(chardev_write(c, (const uint8_t *)"x", 1), 1);
+	assert_int_equal(file_len(x->path), 0);
+	assert_int_equal(chardev_write(c, (const uint8_t *)"x", 1), 1);
+	assert_int_equal(file_len(x->path), 4096);
+	chardev_destroy(c);
+}
+
 static void file_big(void **state)
 {
 	struct fixture *x = *state;
@@ -639,6 +654,7 @@ int main(void)
 		T(null),
 		T(file_output),
 		T(file_destroy_flushes),
+		T(file_without_lines),
 		T(file_big),
 		T(file_errors),
 		T(file_full),
