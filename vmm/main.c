@@ -4,9 +4,11 @@
  * user about what went wrong.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "vmm/config.h"
@@ -94,10 +96,26 @@ static int cmd_run(int argc, char **argv)
 	return status;
 }
 
+/*
+ * A standard descriptor that is closed would be given to the next file opened: a disk
+ * image, which console output would then be written into.
+ */
+static bool open_standard_fds(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	return fd >= 0 && !close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	char err[128];
 
+	if (!open_standard_fds())
+		return STATUS_ERROR;
 	if (argc < 2)
 		return usage("a command is missing; see bantam help");
 	if (!strcmp(argv[1], "run"))

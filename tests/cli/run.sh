@@ -283,6 +283,21 @@ else
 	done
 fi
 
+# --- standard descriptors that are closed ---
+
+if [ $have_kvm = 0 ]; then
+	skip "closed descriptors" "no /dev/kvm"
+else
+	./bantam run --kernel guest.elf --append spin <&- >&- 2>&- &
+	pid=$!
+	sleep 1
+	is "stdin, stdout and stderr closed: no file of ours takes their place" \
+		"$(readlink "/proc/$pid/fd/0" "/proc/$pid/fd/1" "/proc/$pid/fd/2" | uniq)" /dev/null
+	kill "$pid"
+	wait "$pid"
+	is "stdin, stdout and stderr closed: it ends as ever" $? $((128 + 15))
+fi
+
 # --- installation and manual ---
 
 make -s -C "$top" O="$(dirname "$bantam")" DESTDIR="$work/root" PREFIX=/opt/b install >"$out/install" 2>&1

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,9 +47,9 @@ struct front {
 	size_t held; /* of cap: not yet read by the "guest" */
 	size_t cap;
 	uint8_t *in;
-	size_t len;
-	unsigned ready;
-	unsigned polled; /* calls of can_receive */
+	atomic_size_t len;
+	atomic_uint ready;
+	atomic_uint polled; /* calls of can_receive */
 };
 
 struct fixture {

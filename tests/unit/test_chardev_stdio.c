@@ -56,6 +56,7 @@ struct guest {
 	uint8_t rx[16];
 	size_t rx_len;
 	bool ready; /* tx_ready since the last write that was refused */
+	bool stop;
 	unsigned breaks;
 };
 
@@ -112,8 +113,10 @@ static void guest_send(struct guest *g, const uint8_t *buf, size_t len)
 		buf += n;
 		len -= n;
 		pthread_mutex_lock(&g->lock);
-		while (len && !g->ready)
+		while (len && !g->ready && !g->stop)
 			pthread_cond_wait(&g->cond, &g->lock);
+		if (g->stop)
+			len = 0;
 		pthread_mutex_unlock(&g->lock);
 	}
 }
@@ -126,6 +129,16 @@ static uint8_t pattern(size_t i)
 	return b == 1 || b == '\n' || b == '\r' || b == '\t' ? 'x' : b;
 }
 
+static bool stopped(struct guest *g)
+{
+	bool stop;
+
+	pthread_mutex_lock(&g->lock);
+	stop = g->stop;
+	pthread_mutex_unlock(&g->lock);
+	return stop;
+}
+
 static void *guest_main(void *opaque)
 {
 	struct guest *g = opaque;
@@ -136,7 +149,7 @@ static void *guest_main(void *opaque)
 	for (size_t done = 0, all = g->kind == GUEST_PRINT   ? BIG
 				    : g->kind == GUEST_FLOOD ? SIZE_MAX
 							     : 0;
-	     done < all; done += sizeof(buf)) {
+	     done < all && !stopped(g); done += sizeof(buf)) {
 		size_t n = all - done < sizeof(buf) ? all - done : sizeof(buf);
 
 		for (size_t i = 0; i < n; i++)
@@ -145,11 +158,11 @@ static void *guest_main(void *opaque)
 	}
 	if (g->kind == GUEST_SAY || g->kind == GUEST_PRINT)
 		loop_stop(g->loop);
-	while (g->kind == GUEST_ECHO) {
+	while (g->kind == GUEST_ECHO && !stopped(g)) {
 		size_t n;
 
 		pthread_mutex_lock(&g->lock);
-		while (!g->rx_len)
+		while (!g->rx_len && !g->stop)
 			pthread_cond_wait(&g->cond, &g->lock);
 		n = g->rx_len;
 		memcpy(buf, g->rx, n);
@@ -189,6 +202,12 @@ static void machine(enum guest_kind kind, int ready_fd)
 	close(ready_fd);
 	if (loop_run(&loop))
 		_exit(102);
+	/* As vCPUs are paused first. */
+	pthread_mutex_lock(&g.lock);
+	g.stop = true;
+	pthread_cond_signal(&g.cond);
+	pthread_mutex_unlock(&g.lock);
+	pthread_join(t, NULL);
 	chardev_drain(g.c, kind == GUEST_FLOOD ? 100 : 20000);
 	chardev_destroy(g.c);
 	_exit(0);
@@ -437,6 +456,21 @@ static void restored_after_death(void **state)
 	}
 }
 
+static unsigned open_fds(pid_t pid)
+{
+	char path[64];
+	unsigned n = 0;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	d = opendir(path);
+	assert_non_null(d);
+	for (struct dirent *e = readdir(d); e; e = readdir(d))
+		n += e->d_name[0] != '.';
+	closedir(d);
+	return n;
+}
+
 static void watcher_is_hardy(void **state)
 {
 	static const int signals[] = {
@@ -444,22 +478,14 @@ static void watcher_is_hardy(void **state)
 	};
 	struct run r = start_on_terminal(GUEST_ECHO);
 	pid_t watcher = watcher_of(r.pid);
-	char path[64];
-	unsigned fds = 0;
-	DIR *d;
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
 		kill(watcher, signals[i]);
 	/* It has nothing of ours open but the terminal and its pipe. */
-	sleep_us(20000);
-	snprintf(path, sizeof(path), "/proc/%d/fd", watcher);
-	d = opendir(path);
-	assert_non_null(d);
-	for (struct dirent *e = readdir(d); e; e = readdir(d))
-		fds += e->d_name[0] != '.';
-	closedir(d);
-	assert_int_equal(fds, 2);
+	for (unsigned i = 0; i < 2000 && open_fds(watcher) != 2; i++)
+		sleep_us(1000);
+	assert_int_equal(open_fds(watcher), 2);
 	/* Nor does the group's end end it. */
 	assert_true(getsid(watcher) == watcher);
 	kill(-r.pid, SIGKILL);
