@@ -41,3 +41,12 @@ void log_warn(const char *fmt, ...)
 	log_line("warning: ", fmt, ap);
 	va_end(ap);
 }
+
+void log_info(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	log_line("", fmt, ap);
+	va_end(ap);
+}

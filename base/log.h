@@ -10,6 +10,7 @@
 #include "base/util.h"
 
 void log_error(const char *fmt, ...) __printf(1, 2);
+void log_info(const char *fmt, ...) __printf(1, 2);
 void log_warn(const char *fmt, ...) __printf(1, 2);
 
 #endif

@@ -90,6 +90,10 @@ static int open_disks(struct machine *m, struct err *err)
 static int open_serials(struct machine *m, struct err *err)
 {
 	const struct console_escapes esc = { .quit = machine_quit, .opaque = m };
+	static const char *const kinds[] = {
+		[SERIAL_STDIO] = "stdio",    [SERIAL_PTY] = "pty",   [SERIAL_FILE] = "file=",
+		[SERIAL_SOCKET] = "socket=", [SERIAL_NONE] = "none",
+	};
 	char pty[64];
 
 	for (unsigned i = 0; i < m->cfg->nr_serials; i++) {
@@ -104,7 +108,7 @@ static int open_serials(struct machine *m, struct err *err)
 		case SERIAL_PTY:
 			ret = chardev_pty_create(&m->loop, pty, sizeof(pty), c);
 			if (!ret)
-				log_warn("serial port %u is %s", i + 1, pty);
+				log_info("serial port %u is %s", i + 1, pty);
 			break;
 		case SERIAL_FILE:
 			ret = chardev_file_create(&m->loop, s->path, c);
@@ -117,8 +121,8 @@ static int open_serials(struct machine *m, struct err *err)
 			break;
 		}
 		if (ret)
-			return err_set(err, ret, "--serial %s: %s", s->path ? s->path : "stdio",
-				       strerror(-ret));
+			return err_set(err, ret, "--serial %s%s: %s", kinds[s->kind],
+				       s->path ? s->path : "", strerror(-ret));
 	}
 	return 0;
 }

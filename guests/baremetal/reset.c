@@ -87,7 +87,6 @@ static void take_snapshot(uint32_t config_address)
 	note("PIRQ routes", pci_read(PLATFORM_PCI_ISA_BRIDGE, 0x60, 4));
 	note("UART", inb(PLATFORM_PORT_COM1 + 1) | inb(PLATFORM_PORT_COM1 + 2) << 8 |
 			     inb(PLATFORM_PORT_COM1 + 3) << 16 | inb(PLATFORM_PORT_COM1 + 4) << 24);
-	/* Without TMR_STS: the timer runs on, and sets it every 2.3 s whatever was reset. */
 	/* But for TMR_STS: the timer runs on, and its top bit may just have changed. */
 	note("PM1", (inw(PLATFORM_PORT_PM_BASE) & ~1u) |
 			    (uint32_t)inw(PLATFORM_PORT_PM_BASE + 2) << 16 |
