@@ -281,12 +281,12 @@ for test in "$@"; do
 	say "$test begins"
 	"test_$test" >verdicts 2>&1
 	if [ $stalled = 1 ]; then
-		tail -n 5 ./*.raw 2>/dev/null | tr -d '\r' | sed 's/^/# /' | tail -n 40
+		tail -n 5 ./*.raw ./*.out ./*.err 2>/dev/null | tr -d '\r' | sed 's/^/# /' | tail -n 60
 		echo "# stalled: $test"
 		exit $STALL
 	fi
 	cat verdicts
 	echo "# done: $test"
-	rm -f -- *.raw one.img two.img generic.img kill.img
+	rm -f -- *.raw *.out *.err one.img two.img generic.img kill.img
 done
 exit 0
