@@ -151,8 +151,10 @@ int bus_eventfd_remove(struct bus *bus, enum bus_space space, const struct bus_e
 enum lookup { LOOKUP_NOBODY, LOOKUP_RANGE, LOOKUP_EVENTFD };
 
 /* Signals the eventfd that waits for this write, if any. Called with the lock held. */
-static bool eventfd_fire(const struct bus_table *t, const struct bus_eventfd *write)
+static bool eventfd_fire(struct bus *bus, enum bus_space space, const struct bus_eventfd *write)
 {
+	const struct bus_table *t = &bus->tables[space];
+
 	for (unsigned i = 0; i < t->nr_eventfds; i++) {
 		const struct bus_eventfd *e = &t->eventfds[i];
 
@@ -160,6 +162,7 @@ static bool eventfd_fire(const struct bus_table *t, const struct bus_eventfd *wr
 		    (e->match && e->datamatch != write->datamatch))
 			continue;
 		eventfd_write(e->fd, 1);
+		atomic_fetch_add_explicit(&bus->eventfds_fired, 1, memory_order_relaxed);
 		return true;
 	}
 	return false;
@@ -181,7 +184,7 @@ static enum lookup bus_lookup(struct bus *bus, enum bus_space space, uint64_t ad
 
 	unsigned i = range_after(t, addr);
 
-	if (write && eventfd_fire(t, write)) {
+	if (write && eventfd_fire(bus, space, write)) {
 		found = LOOKUP_EVENTFD;
 	} else if (i < t->nr_ranges && t->ranges[i].base <= addr) {
 		*out = t->ranges[i];
@@ -337,7 +340,7 @@ bool bus_write_rep(struct bus *bus, enum bus_space space, uint64_t addr, const v
 	return claimed;
 }
 
-bool bus_name(struct bus *bus, enum bus_space space, uint64_t addr, const char **dev,
+bool bus_name(struct bus *bus, enum bus_space space, uint64_t addr, bool write, const char **dev,
 	      const char **reg)
 {
 	struct bus_range r;
@@ -345,6 +348,6 @@ bool bus_name(struct bus *bus, enum bus_space space, uint64_t addr, const char *
 	if (bus_lookup(bus, space, addr, NULL, &r) != LOOKUP_RANGE)
 		return false;
 	*dev = r.dev->name;
-	*reg = r.ops->reg_name ? r.ops->reg_name(r.dev, addr - r.base + r.offset) : NULL;
+	*reg = r.ops->reg_name ? r.ops->reg_name(r.dev, addr - r.base + r.offset, write) : NULL;
 	return true;
 }

@@ -15,6 +15,7 @@
 #define BASE_BUS_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "base/device.h"
 #include "base/util.h"
@@ -40,8 +41,12 @@ struct bus_ops {
 	void (*write_rep)(struct device *dev, uint64_t offset, unsigned width, const void *buf,
 			  unsigned count);
 
-	/* Optional: a register's name for reports, a constant string, NULL if it has none. */
-	const char *(*reg_name)(const struct device *dev, uint64_t offset);
+	/*
+	 * Optional: what a read (a write) accesses there, for reports: a constant string in
+	 * lower case, with hyphens, NULL if it has no name. Reports ask once and keep the
+	 * answer, without the device's lock: it must not depend on state.
+	 */
+	const char *(*reg_name)(const struct device *dev, uint64_t offset, bool write);
 };
 
 struct bus_range {
@@ -83,6 +88,11 @@ struct bus {
 	pthread_rwlock_t lock; /* guards tables and accel */
 	struct bus_table tables[BUS_NR_SPACES];
 	struct bus_accel accel;
+	/*
+	 * Doorbells that came to us and that the bus, not the host's kernel, has passed on:
+	 * a report takes them from what the eventfds have counted in all.
+	 */
+	_Atomic uint64_t eventfds_fired;
 };
 
 void bus_init(struct bus *bus);
@@ -125,10 +135,10 @@ bool bus_write_rep(struct bus *bus, enum bus_space space, uint64_t addr, const v
 		   unsigned width, unsigned count);
 
 /*
- * Who answers at addr: false if nobody, else the device's name and, where it has
- * one, the register's (NULL if not). The strings live as long as the device.
+ * Who answers a read (a write) at addr: false if nobody, else the device's name and,
+ * where it has one, the register's (NULL if not). The strings live as long as the device.
  */
-bool bus_name(struct bus *bus, enum bus_space space, uint64_t addr, const char **dev,
+bool bus_name(struct bus *bus, enum bus_space space, uint64_t addr, bool write, const char **dev,
 	      const char **reg);
 
 #endif

@@ -234,10 +234,12 @@ static void i8042_write(struct device *dev, uint64_t offset, unsigned width, uin
 	i8042_update(k);
 }
 
-static const char *i8042_reg_name(const struct device *dev, uint64_t offset)
+static const char *i8042_reg_name(const struct device *dev, uint64_t offset, bool write)
 {
 	(void)dev;
-	return offset == PLATFORM_PORT_I8042_CMD ? "status/command" : "data";
+	if (offset != PLATFORM_PORT_I8042_CMD)
+		return "data";
+	return write ? "command" : "status";
 }
 
 static const struct bus_ops i8042_bus_ops = {

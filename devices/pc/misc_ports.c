@@ -27,6 +27,7 @@ struct misc_port {
 	struct misc_port_state s;
 	struct misc_port_config cfg;
 	uint16_t port;
+	const char *reg; /* what the one register is called */
 };
 
 static struct misc_port *to_port(struct device *dev)
@@ -54,6 +55,13 @@ static uint64_t value_read(struct device *dev, uint64_t offset, unsigned width)
 	return to_port(dev)->s.value;
 }
 
+static const char *port_reg_name(const struct device *dev, uint64_t offset, bool write)
+{
+	(void)offset;
+	(void)write;
+	return container_of(dev, const struct misc_port, dev)->reg;
+}
+
 static const struct state_field byte_fields[] = { STATE_U(struct misc_port_state, value) };
 static const struct state_desc byte_desc = { 1, byte_fields, ARRAY_SIZE(byte_fields) };
 
@@ -62,7 +70,7 @@ static const struct state_field two_bit_fields[] = { STATE_U_MAX(struct misc_por
 static const struct state_desc two_bit_desc = { 1, two_bit_fields, ARRAY_SIZE(two_bit_fields) };
 
 static int port_create(const struct misc_port_config *cfg, const struct device_ops *ops,
-		       const struct bus_ops *bus_ops, uint16_t port, uint16_t len,
+		       const struct bus_ops *bus_ops, uint16_t port, uint16_t len, const char *reg,
 		       struct device **out)
 {
 	struct misc_port *p = calloc(1, sizeof(*p));
@@ -73,6 +81,7 @@ static int port_create(const struct misc_port_config *cfg, const struct device_o
 	device_init(&p->dev, ops, cfg->name);
 	p->cfg = *cfg;
 	p->port = port;
+	p->reg = reg;
 	device_reset(&p->dev);
 	ret = bus_add(cfg->bus, BUS_PIO, port, len, &p->dev, bus_ops);
 	if (ret) {
@@ -93,7 +102,12 @@ static void post_write(struct device *dev, uint64_t offset, unsigned width, uint
 
 int post_create(const struct misc_port_config *cfg, struct device **out)
 {
-	static const struct bus_ops bus_ops = { 1, value_read, post_write, NULL, NULL, NULL };
+	static const struct bus_ops bus_ops = {
+		.max_width = 1,
+		.read = value_read,
+		.write = post_write,
+		.reg_name = port_reg_name,
+	};
 	static const struct device_ops ops = {
 		.type = "post",
 		.reset = port_reset,
@@ -102,7 +116,7 @@ int post_create(const struct misc_port_config *cfg, struct device **out)
 		.state_offset = offsetof(struct misc_port, s),
 	};
 
-	return port_create(cfg, &ops, &bus_ops, PLATFORM_PORT_POST, 1, out);
+	return port_create(cfg, &ops, &bus_ops, PLATFORM_PORT_POST, 1, "code", out);
 }
 
 uint8_t post_code(struct device *dev)
@@ -134,7 +148,12 @@ static void sysctl_a_write(struct device *dev, uint64_t offset, unsigned width, 
 
 int sysctl_a_create(const struct misc_port_config *cfg, struct device **out)
 {
-	static const struct bus_ops bus_ops = { 1, value_read, sysctl_a_write, NULL, NULL, NULL };
+	static const struct bus_ops bus_ops = {
+		.max_width = 1,
+		.read = value_read,
+		.write = sysctl_a_write,
+		.reg_name = port_reg_name,
+	};
 	static const struct device_ops ops = {
 		.type = "sysctl-a",
 		.reset = sysctl_a_reset,
@@ -143,7 +162,7 @@ int sysctl_a_create(const struct misc_port_config *cfg, struct device **out)
 		.state_offset = offsetof(struct misc_port, s),
 	};
 
-	return port_create(cfg, &ops, &bus_ops, PLATFORM_PORT_SYSCTL_A, 1, out);
+	return port_create(cfg, &ops, &bus_ops, PLATFORM_PORT_SYSCTL_A, 1, "control", out);
 }
 
 static uint64_t speaker_read(struct device *dev, uint64_t offset, unsigned width)
@@ -165,7 +184,12 @@ static void speaker_write(struct device *dev, uint64_t offset, unsigned width, u
 
 int speaker_create(const struct misc_port_config *cfg, struct device **out)
 {
-	static const struct bus_ops bus_ops = { 1, speaker_read, speaker_write, NULL, NULL, NULL };
+	static const struct bus_ops bus_ops = {
+		.max_width = 1,
+		.read = speaker_read,
+		.write = speaker_write,
+		.reg_name = port_reg_name,
+	};
 	static const struct device_ops ops = {
 		.type = "speaker",
 		.reset = port_reset,
@@ -174,7 +198,7 @@ int speaker_create(const struct misc_port_config *cfg, struct device **out)
 		.state_offset = offsetof(struct misc_port, s),
 	};
 
-	return port_create(cfg, &ops, &bus_ops, PLATFORM_PORT_SPEAKER, 1, out);
+	return port_create(cfg, &ops, &bus_ops, PLATFORM_PORT_SPEAKER, 1, "control", out);
 }
 
 static uint64_t pvpanic_read(struct device *dev, uint64_t offset, unsigned width)
@@ -196,10 +220,15 @@ static void pvpanic_write(struct device *dev, uint64_t offset, unsigned width, u
 
 int pvpanic_create(const struct misc_port_config *cfg, struct device **out)
 {
-	static const struct bus_ops bus_ops = { 1, pvpanic_read, pvpanic_write, NULL, NULL, NULL };
+	static const struct bus_ops bus_ops = {
+		.max_width = 1,
+		.read = pvpanic_read,
+		.write = pvpanic_write,
+		.reg_name = port_reg_name,
+	};
 	static const struct device_ops ops = { .type = "pvpanic", .destroy = port_destroy };
 
-	return port_create(cfg, &ops, &bus_ops, PLATFORM_PORT_PVPANIC, 1, out);
+	return port_create(cfg, &ops, &bus_ops, PLATFORM_PORT_PVPANIC, 1, "event", out);
 }
 
 static void debug_exit_write(struct device *dev, uint64_t offset, unsigned width, uint64_t value)
@@ -212,8 +241,13 @@ static void debug_exit_write(struct device *dev, uint64_t offset, unsigned width
 
 int debug_exit_create(const struct misc_port_config *cfg, struct device **out)
 {
-	static const struct bus_ops bus_ops = { 4, value_read, debug_exit_write, NULL, NULL, NULL };
+	static const struct bus_ops bus_ops = {
+		.max_width = 4,
+		.read = value_read,
+		.write = debug_exit_write,
+		.reg_name = port_reg_name,
+	};
 	static const struct device_ops ops = { .type = "debug-exit", .destroy = port_destroy };
 
-	return port_create(cfg, &ops, &bus_ops, PLATFORM_PORT_DEBUG_EXIT, 4, out);
+	return port_create(cfg, &ops, &bus_ops, PLATFORM_PORT_DEBUG_EXIT, 4, "code", out);
 }

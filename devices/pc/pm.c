@@ -176,12 +176,12 @@ struct pm_reg {
 };
 
 static const struct pm_reg pm_regs[] = {
-	{ 0x00, 2, "pm1_sts", sts_read, sts_write }, /* 4.8.3.1.1 */
-	{ 0x02, 2, "pm1_en", en_read, en_write }, /* 4.8.3.1.2 */
-	{ 0x04, 2, "pm1_cnt", cnt_read, cnt_write }, /* 4.8.3.2.1 */
-	{ 0x08, 4, "pm_tmr", tmr_read, NULL }, /* 4.8.3.3 */
-	{ GPE_OFFSET, 2, "gpe0_sts", gpe_sts_read, gpe_sts_write }, /* 4.8.4.1.1.1 */
-	{ GPE_OFFSET + 2, 2, "gpe0_en", gpe_en_read, gpe_en_write }, /* 4.8.4.1.1.2 */
+	{ 0x00, 2, "pm1-status", sts_read, sts_write }, /* 4.8.3.1.1 */
+	{ 0x02, 2, "pm1-enable", en_read, en_write }, /* 4.8.3.1.2 */
+	{ 0x04, 2, "pm1-control", cnt_read, cnt_write }, /* 4.8.3.2.1 */
+	{ 0x08, 4, "timer", tmr_read, NULL }, /* 4.8.3.3 */
+	{ GPE_OFFSET, 2, "gpe0-status", gpe_sts_read, gpe_sts_write }, /* 4.8.4.1.1.1 */
+	{ GPE_OFFSET + 2, 2, "gpe0-enable", gpe_en_read, gpe_en_write }, /* 4.8.4.1.1.2 */
 };
 
 static uint64_t pm_read(struct device *dev, uint64_t offset, unsigned width)
@@ -231,9 +231,10 @@ static void pm_write(struct device *dev, uint64_t offset, unsigned width, uint64
 	pm_update(p);
 }
 
-static const char *pm_reg_name(const struct device *dev, uint64_t offset)
+static const char *pm_reg_name(const struct device *dev, uint64_t offset, bool write)
 {
 	(void)dev;
+	(void)write;
 	for (size_t i = 0; i < ARRAY_SIZE(pm_regs); i++)
 		if (offset - pm_regs[i].offset < pm_regs[i].width)
 			return pm_regs[i].name;

@@ -471,9 +471,10 @@ static void rtc_write(struct device *dev, uint64_t offset, unsigned width, uint6
 	rtc_update(r);
 }
 
-static const char *rtc_reg_name(const struct device *dev, uint64_t offset)
+static const char *rtc_reg_name(const struct device *dev, uint64_t offset, bool write)
 {
 	(void)dev;
+	(void)write;
 	return offset ? "data" : "index";
 }
 

@@ -202,12 +202,13 @@ static void host_write(struct device *dev, uint64_t offset, unsigned width, uint
 	retry_refused(host);
 }
 
-static const char *host_reg_name(const struct device *dev, uint64_t offset)
+static const char *host_reg_name(const struct device *dev, uint64_t offset, bool write)
 {
 	(void)dev;
+	(void)write;
 	if (offset >= HOST_DATA)
-		return "CONFIG_DATA";
-	return offset == HOST_RESET_CONTROL ? "RC" : "CONFIG_ADDRESS";
+		return "config-data";
+	return offset == HOST_RESET_CONTROL ? "reset-control" : "config-address";
 }
 
 static const struct bus_ops host_bus_ops = {

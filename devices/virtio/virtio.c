@@ -8,6 +8,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/counter.h"
+
 /* What a driver may set; it never clears a bit but by a reset (2.1.1). */
 #define STATUS_DRIVER_BITS                                                            \
 	(VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_DRIVER_OK | \
@@ -44,8 +46,11 @@ static struct virtq_params queue_params(const struct virtio_dev *vdev, unsigned 
 static void queue_kicked(void *opaque, uint32_t events)
 {
 	struct virtio_queue *q = opaque;
+	uint64_t own = counter_get(&q->own);
 
 	(void)events;
+	q->woken = own == q->own_seen ? ticks_now() : 0;
+	q->own_seen = own;
 	q->vdev->ops->handle(q);
 }
 
@@ -74,10 +79,12 @@ static void queue_start(struct virtio_queue *q)
 
 	q->stopping = false;
 	q->stopped = false;
+	atomic_store(&q->rung, 0); /* for buffers that are long gone */
+	q->own_seen = 0; /* the first wake is no kick */
 	/*
-	 * Edge-triggered: every kick wakes the thread once, and nobody needs to read the
-	 * eventfd. It always has a count, so adding it wakes once too: for the buffers
-	 * that came while the queue was stopped.
+	 * Edge-triggered: every kick wakes the thread once, and it never reads the eventfd,
+	 * which thus counts the kicks for virtio_kicks(). It always has a count, so adding it
+	 * wakes once too: for the buffers that came while the queue was stopped.
 	 */
 	if (virtq_init(&q->vq, q->vdev->mem, &p) ||
 	    loop_add(q->loop, &q->kick, EPOLLIN | EPOLLET)) {
@@ -203,15 +210,66 @@ void virtio_queue_enable(struct virtio_dev *vdev, unsigned queue)
 	virtio_update(vdev);
 }
 
+void virtio_queue_ring(struct virtio_queue *q)
+{
+	uint64_t none = 0;
+
+	atomic_compare_exchange_strong(&q->rung, &none, ticks_now());
+	virtio_queue_kick(q);
+}
+
 void virtio_queue_kick(struct virtio_queue *q)
 {
+	atomic_fetch_add(&q->own, 1);
 	eventfd_write(q->kick_fd, 1);
+}
+
+uint64_t virtio_queue_kicked(struct virtio_queue *q)
+{
+	/* The exchange is dear, and most kicks come from the kernel. */
+	uint64_t rung = counter_get(&q->rung) ? atomic_exchange(&q->rung, 0) : 0;
+	uint64_t at = rung ? rung : q->woken;
+
+	q->woken = 0;
+	return at;
+}
+
+/* The count of the eventfd is taken out of it, and with it perhaps a wake: it is given back. */
+static uint64_t queue_kicks(struct virtio_queue *q)
+{
+	uint64_t own, n;
+
+	pthread_mutex_lock(&q->lock);
+	if (!eventfd_read(q->kick_fd, &n))
+		q->taken += n;
+	own = atomic_load(&q->own); /* perhaps counted there, but not in taken yet */
+	q->kicks = max_u64(q->kicks, q->taken - min_u64(q->taken, own));
+	virtio_queue_kick(q);
+	n = q->kicks;
+	pthread_mutex_unlock(&q->lock);
+	return n;
+}
+
+uint64_t virtio_kicks(const struct virtio_dev *vdev)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < vdev->nr_queues; i++)
+		n += queue_kicks(&vdev->queues[i]);
+	return n;
 }
 
 void virtio_queue_flush(struct virtio_queue *q)
 {
-	if (virtq_publish(&q->vq))
+	bool notify = virtq_publish(&q->vq);
+	uint64_t used = ticks_now(), interrupt = 0;
+
+	if (notify) {
 		q->vdev->transport->notify_queue(q->vdev, q->index);
+		interrupt = ticks_now();
+	}
+	if (q->vdev->ops->flushed)
+		q->vdev->ops->flushed(q, used, interrupt);
 	if (q->stopping && !q->vq.in_flight)
 		queue_let_go(q);
 }
@@ -272,10 +330,11 @@ static int queue_init(struct virtio_dev *vdev, unsigned i, struct loop *loop)
 {
 	struct virtio_queue *q = &vdev->queues[i];
 
-	/* The first count is never read: see queue_start(). */
+	/* The first count is our own: see queue_start(). */
 	q->kick_fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (q->kick_fd < 0)
 		return -errno;
+	atomic_init(&q->own, 1);
 	q->vdev = vdev;
 	q->index = i;
 	q->loop = loop;

@@ -18,6 +18,7 @@
 #define DEVICES_VIRTIO_VIRTIO_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "base/device.h"
 #include "base/loop.h"
@@ -76,10 +77,16 @@ struct virtio_queue {
 	struct loop_src kick;
 	struct loop_post stop_post;
 	bool running; /* guarded by the device's lock */
-	bool stopping; /* the I/O thread's own */
-	pthread_mutex_t lock; /* guards stopped */
+	bool stopping; /* the I/O thread's own, these three */
+	uint64_t woken; /* ticks: the wake that is being served; 0: our own, or served */
+	uint64_t own_seen; /* own as of the last wake */
+	_Atomic uint64_t rung; /* ticks: the first doorbell not yet served; 0: none */
+	_Atomic uint64_t own; /* how often we ourselves signalled kick_fd */
+	pthread_mutex_t lock; /* guards all below */
 	pthread_cond_t cond;
 	bool stopped; /* the I/O thread has let go */
+	uint64_t taken; /* of kick_fd's count, ours too: see virtio_kicks() */
+	uint64_t kicks;
 };
 
 struct virtio_ops {
@@ -88,6 +95,11 @@ struct virtio_ops {
 	 * Buffers of a broken queue that are still in flight are pushed all the same.
 	 */
 	void (*handle)(struct virtio_queue *q);
+	/*
+	 * Optional, on the queue's thread: what was pushed is published now. Ticks of when the
+	 * guest could see it, and of when it was notified; 0: it wanted no notification.
+	 */
+	void (*flushed)(struct virtio_queue *q, uint64_t used, uint64_t interrupt);
 	/* Device configuration space (2.5), within config_len; the device's lock held. */
 	void (*config_read)(struct virtio_dev *vdev, unsigned offset, void *buf, unsigned len);
 	/* Optional. */
@@ -155,10 +167,26 @@ int virtio_post_load(struct virtio_dev *vdev) __must_check;
 /* Has the indices written into the state: device_ops.pre_save. */
 void virtio_pre_save(struct virtio_dev *vdev);
 
-/* Wakes a queue as a kick does. Any thread. */
+/* The guest's doorbell has reached user space: notes the time and wakes the queue. Any thread. */
+void virtio_queue_ring(struct virtio_queue *q);
+
+/* Wakes a queue as a kick does, though the guest gave none. Any thread. */
 void virtio_queue_kick(struct virtio_queue *q);
 
+/*
+ * Kicks of the guest that came by the queues' eventfds, from the host's kernel or the bus:
+ * exact, and it never falls. Any thread; each call wakes the queues once for nothing.
+ */
+uint64_t virtio_kicks(const struct virtio_dev *vdev);
+
 /* On the queue's thread: */
+
+/*
+ * The ticks at which the guest kicked, for the buffers that are available now: its doorbell's
+ * own time where that reached user space, else when this thread was woken by it. 0 without
+ * a kick since the last call: what there is was found by looking again.
+ */
+uint64_t virtio_queue_kicked(struct virtio_queue *q);
 
 /*
  * Publishes what was pushed, with one notification where the guest wants it, and

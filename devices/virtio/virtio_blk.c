@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/counter.h"
 #include "devices/virtio/virtio_pci.h"
 
 #define DEFAULT_QUEUE_SIZE 256
@@ -47,16 +48,21 @@ struct blk_req {
 	struct blk_queue *bq;
 	uint8_t *status; /* in guest memory */
 	uint64_t written; /* bytes of the buffer that success changes, status not counted */
-	struct blk_req *next; /* the free list */
+	const char *what; /* for the account, these three: "read", "write", ... */
+	uint64_t offset;
+	struct block_stamps stamps;
+	struct blk_req *next; /* on one of the lists */
 };
 
 /* One thread's own, but for create and destroy. */
 struct blk_queue {
 	struct virtio_blk *blk;
 	struct virtio_queue *q;
-	struct blk_req *reqs; /* one more than can be in flight */
+	struct blk_req *reqs; /* one more than can be in flight: one is free after a flush */
 	struct iovec *iovs;
 	struct blk_req *free; /* last in, first out: few pages are ever touched */
+	struct blk_req *pushed; /* until the flush, which has their last stamps */
+	struct blk_req **pushed_end;
 	bool batching; /* who pushes need not flush: the batch's end does */
 };
 
@@ -72,6 +78,7 @@ struct virtio_blk {
 	unsigned nr_queues;
 	bool attached; /* the back-end is */
 	bool writethrough; /* constant while queues run */
+	struct block_stages *stages;
 	struct virtio_blk_state s;
 };
 
@@ -91,6 +98,16 @@ static void req_put(struct blk_req *req)
 	req->bq->free = req;
 }
 
+static void req_push(struct blk_req *req, uint64_t written)
+{
+	struct blk_queue *bq = req->bq;
+
+	virtq_push(&bq->q->vq, &req->buf, written);
+	req->next = NULL;
+	*bq->pushed_end = req;
+	bq->pushed_end = &req->next;
+}
+
 /* Gives the request back to the guest. data: bytes written in front of the status. */
 static void req_complete(struct blk_req *req, uint8_t status, uint64_t data)
 {
@@ -99,10 +116,17 @@ static void req_complete(struct blk_req *req, uint8_t status, uint64_t data)
 
 	*req->status = status;
 	mem_mark(q->vq.mem, req->status, 1);
-	virtq_push(&q->vq, &req->buf, data + 1);
-	req_put(req);
+	req_push(req, data + 1);
 	if (!bq->batching)
 		virtio_queue_flush(q);
+}
+
+static void req_submit(struct blk_req *req)
+{
+	/* A write's flush is part of it. */
+	if (!req->stamps.at[BLOCK_SUBMITTED])
+		req->stamps.at[BLOCK_SUBMITTED] = ticks_now();
+	block_submit(req->bq->blk->block, &req->b);
 }
 
 static void req_done(struct block_req *b, int result);
@@ -111,7 +135,7 @@ static void req_flush(struct blk_req *req)
 {
 	req->written = 0;
 	req->b = (struct block_req){ .op = BLOCK_FLUSH, .done = req_done };
-	block_submit(req->bq->blk->block, &req->b);
+	req_submit(req);
 }
 
 static void req_done(struct block_req *b, int result)
@@ -119,6 +143,7 @@ static void req_done(struct block_req *b, int result)
 	struct blk_req *req = container_of(b, struct blk_req, b);
 	struct virtio_blk *blk = req->bq->blk;
 
+	req->stamps.at[BLOCK_COMPLETED] = ticks_now();
 	/* 5.2.6.2: for a driver that cannot flush a write is stable once it completes. */
 	if (!result && b->op == BLOCK_WRITE && blk->writethrough) {
 		req_flush(req);
@@ -140,15 +165,16 @@ static void req_rw(struct blk_req *req, enum block_op op, uint64_t sector)
 		return;
 	}
 	req->written = in ? len : 0;
+	req->offset = sector * BLOCK_SECTOR;
 	req->b = (struct block_req){
 		.op = op,
-		.offset = sector * BLOCK_SECTOR,
+		.offset = req->offset,
 		.iov = in ? buf->in : buf->out,
 		.nr_iov = in ? buf->nr_in : buf->nr_out,
 		.len = len,
 		.done = req_done,
 	};
-	block_submit(req->bq->blk->block, &req->b);
+	req_submit(req);
 }
 
 static void req_get_id(struct blk_req *req)
@@ -175,18 +201,23 @@ static bool req_start(struct blk_req *req)
 	}
 	switch (h.type) {
 	case T_IN:
+		req->what = "read";
 		req_rw(req, BLOCK_READ, h.sector);
 		break;
 	case T_OUT:
+		req->what = "write";
 		req_rw(req, BLOCK_WRITE, h.sector);
 		break;
 	case T_FLUSH:
+		req->what = "flush";
 		req_flush(req);
 		break;
 	case T_GET_ID:
+		req->what = "get-id";
 		req_get_id(req);
 		break;
 	default:
+		req->what = "unsupported";
 		req_complete(req, S_UNSUPP, 0);
 		break;
 	}
@@ -196,18 +227,24 @@ static bool req_start(struct blk_req *req)
 /* Takes and submits what is there, one ring's worth at most. As virtq_pop(). */
 static int start_batch(struct blk_queue *bq)
 {
+	uint64_t kicked = virtio_queue_kicked(bq->q);
 	struct virtq *vq = &bq->q->vq;
+	/* For what comes from now on nobody has kicked. */
+	unsigned told = kicked ? virtq_pending(vq) : 0;
 
-	for (unsigned i = 0; i < vq->size; i++) {
-		struct blk_req *req = bq->free; /* there is one: see blk_queue.reqs */
+	/* Only a guest that reuses buffers in flight finds none free before the flush. */
+	for (unsigned i = 0; i < vq->size && bq->free; i++) {
+		struct blk_req *req = bq->free;
 		int ret = virtq_pop(vq, &req->buf);
 
 		if (ret <= 0)
 			return ret;
 		bq->free = req->next;
+		req->stamps = (struct block_stamps){ { i < told ? kicked : 0, ticks_now() } };
+		req->what = "malformed";
+		req->offset = 0;
 		if (!req_start(req)) {
-			virtq_push(vq, &req->buf, 0);
-			req_put(req);
+			req_push(req, 0);
 			return virtq_break(vq, "a request without a status byte");
 		}
 	}
@@ -241,6 +278,27 @@ static void blk_handle(struct virtio_queue *q)
 	virtio_queue_kick(q);
 }
 
+/* The account of what was pushed is complete. */
+static void blk_flushed(struct virtio_queue *q, uint64_t used, uint64_t interrupt)
+{
+	struct virtio_blk *blk = vdev_to_blk(q->vdev);
+	struct blk_queue *bq = &blk->queues[q->index];
+	struct blk_req *req = bq->pushed;
+
+	bq->pushed = NULL;
+	bq->pushed_end = &bq->pushed;
+	while (req) {
+		struct blk_req *next = req->next;
+
+		req->stamps.at[BLOCK_USED] = used;
+		req->stamps.at[BLOCK_INTERRUPT] = interrupt;
+		if (blk->stages)
+			block_stages_add(blk->stages, &req->stamps, req->what, req->offset);
+		req_put(req);
+		req = next;
+	}
+}
+
 static void blk_config_read(struct virtio_dev *vdev, unsigned offset, void *buf, unsigned len)
 {
 	const struct virtio_blk *blk = vdev_to_blk(vdev);
@@ -260,6 +318,7 @@ static void blk_features_changed(struct virtio_dev *vdev, uint64_t features)
 
 static const struct virtio_ops blk_virtio_ops = {
 	.handle = blk_handle,
+	.flushed = blk_flushed,
 	.config_read = blk_config_read,
 	.features_changed = blk_features_changed,
 };
@@ -309,6 +368,7 @@ static int queue_create(struct virtio_blk *blk, unsigned i, unsigned queue_size)
 	unsigned nr = queue_size + 1;
 
 	bq->blk = blk;
+	bq->pushed_end = &bq->pushed;
 	bq->reqs = calloc(nr, sizeof(*bq->reqs));
 	bq->iovs = calloc((size_t)nr * queue_size, sizeof(*bq->iovs));
 	blk->nr_queues++;
@@ -334,6 +394,7 @@ int virtio_blk_create(const struct virtio_blk_config *cfg, struct device **out)
 		.devfn = cfg->devfn,
 		.type = VIRTIO_ID_BLOCK,
 		.class = 0x010000, /* SCSI storage: what drivers and firmware expect */
+		.no_ioeventfd = cfg->no_ioeventfd,
 		.virtio = {
 			.ops = &blk_virtio_ops,
 			.mem = cfg->mem,
@@ -354,6 +415,7 @@ int virtio_blk_create(const struct virtio_blk_config *cfg, struct device **out)
 		return -ENOMEM;
 	device_init(&blk->vp.dev, &blk_ops, cfg->name);
 	blk->block = cfg->block;
+	blk->stages = cfg->stages;
 	blk->queues = calloc(nr, sizeof(*blk->queues));
 	if (!blk->queues)
 		ret = -ENOMEM;

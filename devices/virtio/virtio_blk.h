@@ -10,6 +10,7 @@
 #define DEVICES_VIRTIO_BLK_H
 
 #include "backends/block/block.h"
+#include "backends/block/stages.h"
 #include "base/device.h"
 #include "base/loop.h"
 #include "base/mem.h"
@@ -25,6 +26,9 @@ struct virtio_blk_config {
 	struct loop *loop;
 	unsigned queues; /* 1 .. VIRTIO_MAX_QUEUES; 0: 1 */
 	uint16_t queue_size; /* a power of 2, 4 .. VIRTQ_MAX_SIZE; 0: 256 */
+	bool no_ioeventfd; /* doorbells exit to user space (devices/virtio/virtio_pci.h) */
+	/* Where its requests' time is accounted, NULL: nowhere. The board's, outlives the device. */
+	struct block_stages *stages;
 };
 
 /* 0 or -errno. virtio_pci_pause() and virtio_pci_resume() work on the device. */

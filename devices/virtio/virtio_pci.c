@@ -100,6 +100,8 @@ static void set_kicks(struct virtio_dev *vdev, bool on)
 {
 	struct virtio_pci *vp = vdev_to_vp(vdev);
 
+	if (vp->no_ioeventfd)
+		return;
 	for (unsigned i = 0; i < vdev->nr_queues; i++) {
 		struct pci_eventfd *e = &vp->doorbells[i];
 
@@ -107,7 +109,7 @@ static void set_kicks(struct virtio_dev *vdev, bool on)
 			*e = (struct pci_eventfd){ .offset = i * NOTIFY_STRIDE,
 						   .width = 2,
 						   .fd = vdev->queues[i].kick_fd };
-			/* Cannot fail, the doorbell lies in the BAR; else the handler kicks. */
+			/* Cannot fail, the doorbell lies in the BAR; else the handler rings. */
 			(void)!pci_bar_add_eventfd(&vp->pci, BAR_NOTIFY, e);
 		} else {
 			pci_bar_remove_eventfd(&vp->pci, BAR_NOTIFY, e);
@@ -184,18 +186,19 @@ static void regs_write(struct device *dev, uint64_t offset, unsigned width, uint
 		device_config_write(vp, offset - REGS_DEVICE, width, v);
 }
 
-static const char *regs_name(const struct device *dev, uint64_t offset)
+static const char *regs_name(const struct device *dev, uint64_t offset, bool write)
 {
 	(void)dev;
+	(void)write;
 	if (offset < VIRTIO_PCI_COMMON_LEN)
 		return virtio_pci_common_name(offset);
 	if (offset == REGS_ISR)
 		return "isr";
 	if (offset >= REGS_MSIX_PBA)
-		return "msix_pba";
+		return "msix-pba";
 	if (offset >= REGS_MSIX_TABLE)
-		return "msix_table";
-	return offset >= REGS_DEVICE ? "device_config" : NULL;
+		return "msix";
+	return offset >= REGS_DEVICE ? "config" : NULL;
 }
 
 static const struct bus_ops regs_ops = {
@@ -213,7 +216,7 @@ static uint64_t doorbell_read(struct device *dev, uint64_t offset, unsigned widt
 	return 0;
 }
 
-/* Only what no ioeventfd has caught: an odd width, or a queue that is not live. */
+/* What no ioeventfd has caught: without them all, else an odd width, a queue that is not live. */
 static void doorbell_write(struct device *dev, uint64_t offset, unsigned width, uint64_t v)
 {
 	struct virtio_dev *vdev = &to_vp(dev)->vdev;
@@ -221,14 +224,23 @@ static void doorbell_write(struct device *dev, uint64_t offset, unsigned width, 
 	(void)width;
 	(void)v;
 	if (offset % NOTIFY_STRIDE == 0 && offset / NOTIFY_STRIDE < vdev->nr_queues)
-		virtio_queue_kick(&vdev->queues[offset / NOTIFY_STRIDE]);
+		virtio_queue_ring(&vdev->queues[offset / NOTIFY_STRIDE]);
 }
 
-static const char *doorbell_name(const struct device *dev, uint64_t offset)
+static const char *doorbell_name(const struct device *dev, uint64_t offset, bool write)
 {
-	(void)dev;
-	(void)offset;
-	return "notify";
+	static const char *const names[VIRTIO_MAX_QUEUES] = {
+		"notify0",  "notify1",  "notify2",  "notify3",  "notify4",  "notify5",
+		"notify6",  "notify7",  "notify8",  "notify9",  "notify10", "notify11",
+		"notify12", "notify13", "notify14", "notify15",
+	};
+	unsigned nr = container_of(dev, const struct virtio_pci, dev)->vdev.nr_queues;
+	uint64_t queue = offset / NOTIFY_STRIDE;
+
+	(void)write;
+	if (queue >= nr)
+		return NULL;
+	return nr == 1 ? "notify" : names[queue];
 }
 
 static const struct bus_ops doorbell_ops = {
@@ -365,6 +377,7 @@ int virtio_pci_init(struct virtio_pci *vp, const struct virtio_pci_config *cfg)
 
 	pthread_mutex_init(&vp->isr_lock, NULL);
 	vp->s = cfg->s;
+	vp->no_ioeventfd = cfg->no_ioeventfd;
 	pci_dev_init(&vp->pci, cfg->host, &vp->dev, &vp->s->pci, &pci_ops, &ids);
 	vcfg.dev = &vp->dev;
 	vcfg.s = &vp->s->virtio;
@@ -438,6 +451,11 @@ void virtio_pci_pre_save(struct device *dev)
 
 	virtio_pre_save(&vp->vdev);
 	pci_dev_pre_save(&vp->pci);
+}
+
+const struct virtio_dev *virtio_pci_virtio(const struct device *dev)
+{
+	return &container_of(dev, const struct virtio_pci, dev)->vdev;
 }
 
 static void set_paused(struct device *dev, bool paused)

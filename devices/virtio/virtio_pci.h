@@ -53,6 +53,7 @@ struct virtio_pci {
 	struct virtio_pci_state *s;
 	uint8_t pci_cfg_cap; /* VIRTIO_PCI_CAP_PCI_CFG */
 	struct pci_eventfd doorbells[VIRTIO_MAX_QUEUES];
+	bool no_ioeventfd;
 	pthread_mutex_t isr_lock; /* guards s->isr and the order of INTx changes */
 };
 
@@ -62,6 +63,8 @@ struct virtio_pci_config {
 	uint16_t type; /* VIRTIO_ID_* */
 	uint32_t class; /* PCI class code */
 	struct virtio_pci_state *s;
+	/* Doorbells exit to user space: to see what ioeventfds save, and when the guest rings. */
+	bool no_ioeventfd;
 	struct virtio_config virtio; /* dev, s and transport are filled in here */
 };
 
@@ -85,6 +88,9 @@ void virtio_pci_pre_save(struct device *dev);
  */
 void virtio_pci_pause(struct device *dev);
 void virtio_pci_resume(struct device *dev);
+
+/* The virtio device of a dev that embeds a struct virtio_pci. */
+const struct virtio_dev *virtio_pci_virtio(const struct device *dev);
 
 /*
  * The common configuration structure (virtio_pci_common.c), for virtio_pci.c: accesses

@@ -163,6 +163,12 @@ static int walk_chain(struct virtq *vq, struct virtq_buf *buf)
 	return virtq_break(vq, "a chain without an end");
 }
 
+unsigned virtq_pending(const struct virtq *vq)
+{
+	return (unsigned)min_u64((uint16_t)(get16(vq->avail + AVAIL_IDX) - vq->next_avail),
+				 vq->size);
+}
+
 int virtq_pop(struct virtq *vq, struct virtq_buf *buf)
 {
 	uint16_t idx, pending;

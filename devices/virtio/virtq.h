@@ -84,6 +84,9 @@ struct virtq_buf {
  */
 int virtq_init(struct virtq *vq, struct mem *mem, const struct virtq_params *p) __must_check;
 
+/* How many buffers are available now; at most the queue's size, whatever the guest says. */
+unsigned virtq_pending(const struct virtq *vq);
+
 /* 1 with the next available buffer in buf, 0 where there is none, -EPROTO when broken. */
 int virtq_pop(struct virtq *vq, struct virtq_buf *buf) __must_check;
 

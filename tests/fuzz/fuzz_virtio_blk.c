@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/state.h"
+#include "base/trace.h"
 #include "devices/virtio/virtio_blk.h"
 #include "devices/virtio/virtio_pci.h"
 
@@ -89,6 +90,7 @@ struct world {
 	struct bus bus;
 	struct msi_ctl ctl;
 	struct ram_block disk;
+	struct block_stages stages;
 	struct pci_host *host;
 	struct device *dev;
 	uint16_t avail_idx;
@@ -266,7 +268,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 					.mem = &mem,
 					.block = &w.disk.b,
 					.loop = &io.loop,
-					.queue_size = QSIZE };
+					.queue_size = QSIZE,
+					.stages = &w.stages };
+	struct trace trace;
 
 	if (!mem.map)
 		check(!mem_init(&mem, RAM) && !iothread_start(&io, "fuzz"));
@@ -275,6 +279,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memset((char *)mem.map + DESC, 0, 0x1000);
 	w.disk.b.ops = &ram_ops;
 	w.disk.b.size = DISK;
+	trace_init(&trace, 64);
+	block_stages_init(&w.stages, bc.name, trace_add_ring(&trace, bc.name));
+	bc.no_ioeventfd = data[7] & 1;
 	bus_init(&w.bus);
 	check(!pci_host_create(&pc, &w.host));
 	bc.pci = w.host;
@@ -290,8 +297,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	/* One used element: descriptor 0, a sector and its status. */
 	check(load_le((char *)mem.map + USED + 2, 2) == 1);
 	check(load_le((char *)mem.map + USED + 4, 8) == 513ull << 32);
+	check(virtio_kicks(virtio_pci_virtio(w.dev)) <= w.bus.eventfds_fired);
 	device_destroy(w.dev);
 	device_destroy(&w.host->dev);
 	bus_destroy(&w.bus);
+	trace_destroy(&trace);
 	return 0;
 }

@@ -76,10 +76,10 @@ static void probe_write_rep(struct device *dev, uint64_t offset, unsigned width,
 	probe_note(dev, 'W', offset, width, load_le(buf, width), count);
 }
 
-static const char *probe_name(const struct device *dev, uint64_t offset)
+static const char *probe_name(const struct device *dev, uint64_t offset, bool write)
 {
 	(void)dev;
-	return offset ? NULL : "zero";
+	return offset ? NULL : write ? "zero-out" : "zero-in";
 }
 
 static void probe_destroy(struct device *dev)
@@ -229,7 +229,7 @@ static void nobody(void **state)
 	assert_false(bus_read(&f->bus, BUS_MMIO, 0, &v, 8));
 	assert_true(v == UINT64_MAX);
 	assert_false(bus_write(&f->bus, BUS_MMIO, 0, &v, 8));
-	assert_false(bus_name(&f->bus, BUS_PIO, 0x80, &dev, &reg));
+	assert_false(bus_name(&f->bus, BUS_PIO, 0x80, false, &dev, &reg));
 }
 
 static void widths(void **state)
@@ -422,6 +422,7 @@ static void eventfds(void **state)
 	assert_int_equal(taken(fd1), 0);
 	assert_int_equal(taken(fd2), 0);
 	assert_true(f->a.n > 0);
+	assert_int_equal(b->eventfds_fired, 4);
 
 	assert_int_equal(bus_eventfd_remove(b, BUS_PIO, &wrong), -ENOENT);
 	assert_int_equal(bus_eventfd_remove(b, BUS_MMIO, &word5), -ENOENT);
@@ -437,6 +438,7 @@ static void eventfds(void **state)
 	f->a.n = 0;
 	bus_write_rep(b, BUS_PIO, 0x104, "\6\0\1\0\6\0", 2, 3);
 	assert_int_equal(taken(fd2), 2);
+	assert_int_equal(b->eventfds_fired, 7);
 	assert_int_equal(f->a.n, 1);
 	assert_call(&f->a, 0, 'w', 4, 2, 1);
 	close(fd1);
@@ -512,15 +514,18 @@ static void names(void **state)
 
 	assert_int_equal(bus_add(&f->bus, BUS_PIO, 0x100, 8, &f->a.dev, OPS1), 0);
 	assert_int_equal(bus_add(&f->bus, BUS_PIO, 0x108, 8, &f->b.dev, OPS2), 0);
-	assert_true(bus_name(&f->bus, BUS_PIO, 0x100, &dev, &reg));
+	assert_true(bus_name(&f->bus, BUS_PIO, 0x100, false, &dev, &reg));
 	assert_string_equal(dev, "a");
-	assert_string_equal(reg, "zero");
-	assert_true(bus_name(&f->bus, BUS_PIO, 0x101, &dev, &reg));
+	assert_string_equal(reg, "zero-in");
+	assert_true(bus_name(&f->bus, BUS_PIO, 0x100, true, &dev, &reg));
+	assert_string_equal(dev, "a");
+	assert_string_equal(reg, "zero-out");
+	assert_true(bus_name(&f->bus, BUS_PIO, 0x101, true, &dev, &reg));
 	assert_null(reg);
-	assert_true(bus_name(&f->bus, BUS_PIO, 0x10f, &dev, &reg));
+	assert_true(bus_name(&f->bus, BUS_PIO, 0x10f, false, &dev, &reg));
 	assert_string_equal(dev, "b");
 	assert_null(reg);
-	assert_false(bus_name(&f->bus, BUS_PIO, 0x110, &dev, &reg));
+	assert_false(bus_name(&f->bus, BUS_PIO, 0x110, false, &dev, &reg));
 	assert_int_equal(f->a.n, 0);
 }
 

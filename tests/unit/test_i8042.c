@@ -256,10 +256,12 @@ static void names(void **state)
 	struct fixture *f = *state;
 	const char *dev, *reg;
 
-	assert_true(bus_name(&f->bus, BUS_PIO, DATA, &dev, &reg));
-	assert_string_equal(reg, "data");
-	assert_true(bus_name(&f->bus, BUS_PIO, CMD, &dev, &reg));
-	assert_string_equal(reg, "status/command");
+	for (unsigned write = 0; write < 2; write++) {
+		assert_true(bus_name(&f->bus, BUS_PIO, DATA, write, &dev, &reg));
+		assert_string_equal(reg, "data");
+		assert_true(bus_name(&f->bus, BUS_PIO, CMD, write, &dev, &reg));
+		assert_string_equal(reg, write ? "command" : "status");
+	}
 }
 
 static void reset(void **state)

@@ -197,6 +197,33 @@ static void debug_exit(void **state)
 	device_destroy(dev);
 }
 
+static void names(void **state)
+{
+	static const struct {
+		int (*create)(const struct misc_port_config *cfg, struct device **out);
+		uint16_t port;
+		const char *reg;
+	} ports[] = {
+		{ post_create, 0x80, "code" },       { sysctl_a_create, 0x92, "control" },
+		{ speaker_create, 0x61, "control" }, { pvpanic_create, 0x505, "event" },
+		{ debug_exit_create, 0xf4, "code" },
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(ports); i++) {
+		const char *name, *reg;
+		struct device *dev;
+
+		assert_int_equal(ports[i].create(&f->cfg, &dev), 0);
+		for (unsigned write = 0; write < 2; write++) {
+			assert_true(bus_name(&f->bus, BUS_PIO, ports[i].port, write, &name, &reg));
+			assert_string_equal(name, "dev0");
+			assert_string_equal(reg, ports[i].reg);
+		}
+		device_destroy(dev);
+	}
+}
+
 static void reset_control(void **state)
 {
 	struct fixture *f = *state;
@@ -231,7 +258,8 @@ static void reset_control(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(post), T(sysctl_a), T(speaker), T(pvpanic), T(debug_exit), T(reset_control),
+		T(post),       T(sysctl_a), T(speaker),       T(pvpanic),
+		T(debug_exit), T(names),    T(reset_control),
 	};
 
 	return cmocka_run_group_tests_name("misc_ports", tests, NULL, NULL);

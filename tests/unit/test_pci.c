@@ -283,6 +283,26 @@ static void test_reset_port(void **state)
 	assert_int_equal(inl(&m->bus, 0xcf8), 0);
 }
 
+static void test_names(void **state)
+{
+	static const struct {
+		uint16_t port;
+		const char *name;
+	} ports[] = { { 0xcf8, "config-address" },
+		      { 0xcf9, "reset-control" },
+		      { 0xcfc, "config-data" },
+		      { 0xcff, "config-data" } };
+	struct machine *m = *state;
+
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(ports); i++) {
+		const char *dev, *reg;
+
+		assert_true(bus_name(&m->bus, BUS_PIO, ports[i / 2].port, i & 1, &dev, &reg));
+		assert_string_equal(dev, "pci");
+		assert_string_equal(reg, ports[i / 2].name);
+	}
+}
+
 static void test_attach(void **state)
 {
 	struct machine *m = *state;
@@ -886,6 +906,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_mechanism_1, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bridges, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reset_port, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_names, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_attach, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bar_sizing, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_command_and_moves, setup, teardown),

@@ -254,20 +254,20 @@ static void names(void **state)
 		uint64_t port;
 		const char *name;
 	} cases[] = {
-		{ STS, "pm1_sts" },    { STS + 1, "pm1_sts" }, { EN, "pm1_en" },
-		{ CNT, "pm1_cnt" },    { TMR, "pm_tmr" },      { TMR + 3, "pm_tmr" },
-		{ STS + 6, NULL },     { STS + 12, NULL },     { GPE_STS, "gpe0_sts" },
-		{ GPE_EN, "gpe0_en" },
+		{ STS, "pm1-status" },     { STS + 1, "pm1-status" }, { EN, "pm1-enable" },
+		{ CNT, "pm1-control" },    { TMR, "timer" },          { TMR + 3, "timer" },
+		{ STS + 6, NULL },         { STS + 12, NULL },        { GPE_STS, "gpe0-status" },
+		{ GPE_EN, "gpe0-enable" },
 	};
 	struct fixture *f = *state;
 
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		const char *dev, *reg;
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(cases); i++) {
+		const char *name = cases[i / 2].name, *dev, *reg;
 
-		assert_true(bus_name(&f->bus, BUS_PIO, cases[i].port, &dev, &reg));
+		assert_true(bus_name(&f->bus, BUS_PIO, cases[i / 2].port, i & 1, &dev, &reg));
 		assert_string_equal(dev, "pm");
-		if (cases[i].name)
-			assert_string_equal(reg, cases[i].name);
+		if (name)
+			assert_string_equal(reg, name);
 		else
 			assert_null(reg);
 	}

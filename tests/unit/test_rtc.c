@@ -628,6 +628,20 @@ static void reset(void **state)
 	expect_time(f, "1985-10-26 01:21:00");
 }
 
+static void names(void **state)
+{
+	struct fixture *f = *state;
+	const char *dev, *reg;
+
+	for (unsigned write = 0; write < 2; write++) {
+		assert_true(bus_name(&f->bus, BUS_PIO, 0x70, write, &dev, &reg));
+		assert_string_equal(dev, "rtc");
+		assert_string_equal(reg, "index");
+		assert_true(bus_name(&f->bus, BUS_PIO, 0x71, write, &dev, &reg));
+		assert_string_equal(reg, "data");
+	}
+}
+
 static void save_restore(void **state)
 {
 	struct fixture *f = *state, g;
@@ -737,7 +751,7 @@ int main(void)
 		T(setting),       T(nonsense),     T(divider),      T(update_in_progress),
 		T(update_ended),  T(periodic),     T(alarms),       T(alarm_flag),
 		T(host_steps),    T(reset),        T(save_restore), T(restored_late),
-		T(hostile_state),
+		T(hostile_state), T(names),
 	};
 
 	return cmocka_run_group_tests_name("rtc", tests, NULL, NULL);

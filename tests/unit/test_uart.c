@@ -183,18 +183,19 @@ static void registers(void **state)
 static void names(void **state)
 {
 	struct fixture *f = *state;
+	static const char *const names[8][2] = {
+		{ "rbr", "thr" }, { "ier", "ier" }, { "iir", "fcr" }, { "lcr", "lcr" },
+		{ "mcr", "mcr" }, { "lsr", "lsr" }, { "msr", "msr" }, { "scr", "scr" },
+	};
 	const char *dev, *reg;
 
-	assert_true(bus_name(&f->bus, BUS_PIO, DATA, &dev, &reg));
-	assert_string_equal(dev, "uart0");
-	assert_string_equal(reg, "rbr/thr");
-	assert_true(bus_name(&f->bus, BUS_PIO, LSR, &dev, &reg));
-	assert_string_equal(reg, "lsr");
-	outb(&f->bus, LCR, 0x80);
-	assert_true(bus_name(&f->bus, BUS_PIO, DATA, &dev, &reg));
-	assert_string_equal(reg, "dll");
-	assert_true(bus_name(&f->bus, BUS_PIO, IER, &dev, &reg));
-	assert_string_equal(reg, "dlm");
+	/* The same with DLAB: a report keeps what it was told first. */
+	for (unsigned i = 0; i < 32; i++) {
+		outb(&f->bus, LCR, i & 16 ? 0x80 : 0);
+		assert_true(bus_name(&f->bus, BUS_PIO, DATA + i % 8, i & 8, &dev, &reg));
+		assert_string_equal(dev, "uart0");
+		assert_string_equal(reg, names[i % 8][i / 8 % 2]);
+	}
 }
 
 /* How Linux and others tell a 16550A from its ancestors. */

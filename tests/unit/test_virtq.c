@@ -401,6 +401,23 @@ static void complete_one(struct fixture *f)
 	virtq_push(&f->vq, &f->buf, 0);
 }
 
+static void test_pending(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(virtq_pending(&f->vq), 0);
+	for (unsigned i = 0; i < 3; i++)
+		vdrv_offer(&f->q, 0);
+	assert_int_equal(virtq_pending(&f->vq), 3);
+	vdrv_desc(&f->mem, RING, 0, DATA, 16, 0, 0);
+	assert_int_equal(virtq_pop(&f->vq, &f->buf), 1);
+	assert_int_equal(virtq_pending(&f->vq), 2);
+	/* A guest may say anything. */
+	f->q.avail_idx += 0x7000;
+	vdrv_offer(&f->q, 0);
+	assert_int_equal(virtq_pending(&f->vq), SIZE);
+}
+
 static void test_suppression_by_flags(void **state)
 {
 	struct fixture *f = *state;
@@ -648,6 +665,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_zero_length, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_in_flight_bound, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_used_ring_wraps, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_pending, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_suppression_by_flags, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_suppression_by_event_idx, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_continues, setup, teardown),
