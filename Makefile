@@ -26,7 +26,8 @@ endif
 
 COMPILE = $(CC) $(NEED) $(WARN) $(CPPFLAGS) $(CFLAGS)
 
-FLOORS := base backends/block backends/char devices/pc devices/pci devices/virtio cpu firmware vmm
+FLOORS := base backends/block backends/char devices/pc devices/pci devices/virtio symbols cpu firmware \
+	  vmm vmm/report
 SRCS   := $(wildcard $(addsuffix /*.c,$(FLOORS)))
 OBJS   := $(SRCS:%.c=$(O)/%.o)
 LIB    := $(O)/libbantam.a
@@ -102,6 +103,16 @@ bench-boot: deps
 	tests/deps.sh bench
 	BANTAM=$(abspath $(O)/bantam) bench/boot.sh
 
+$(O)/bench/exitcost: bench/exitcost.c $(LIB)
+	@mkdir -p $(@D)
+	$(call SAY,LINK,$@)$(COMPILE) -MMD -MP -MF $@.d -o $@ $(filter %.c %.a,$^) $(LIBS)
+
+.PHONY: bench-exits
+bench-exits: deps
+	$(MAKE) --no-print-directory $(O)/bench/exitcost
+	tests/deps.sh bench
+	bench/exits.sh $(O)/bench/exitcost
+
 # --- style and installation -----------------------------------------------------
 
 C_FILES = $(shell git ls-files '*.c' '*.h' 2>/dev/null || find $(FLOORS) tests guests -name '*.[ch]')
@@ -135,6 +146,7 @@ help:
 	'make shell         the same, and stay at the guest'"'"'s prompt' \
 	'make check         every test; check-unit, check-guest, check-linux, check-cli, check-lint for some' \
 	'make bench-boot    boot time, exits and memory beside QEMU' \
+	'make bench-exits   what an exit costs, and what counting it adds' \
 	'make install       to $$DESTDIR$$PREFIX (/usr/local)' \
 	'make format        clang-format; format-check only looks' \
 	'make clean         remove the build; distclean the downloads as well'

@@ -176,7 +176,7 @@ group_build() {
 }
 
 group_lint() {
-	local sources=(base backends cpu devices firmware vmm)
+	local sources=(base backends symbols cpu devices firmware vmm)
 	run lint/format 60 bash -c 'make format-check'
 	tap lint/floors 60 tests/lint.sh floors
 	tap lint/files 60 tests/lint.sh files

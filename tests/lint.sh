@@ -28,9 +28,10 @@ floors() {
 	floor base base
 	floor backends 'backends|base'
 	floor devices 'devices|backends|base'
+	floor symbols 'symbols|base'
 	floor cpu 'cpu|base'
 	floor firmware 'firmware|base'
-	floor vmm 'vmm|firmware|cpu|devices|backends|base'
+	floor vmm 'vmm|firmware|symbols|cpu|devices|backends|base'
 	floor guests/baremetal 'guests/baremetal|base/platform.h|base'
 	# Guests run inside: of ours they may know only the page of addresses.
 	local bad
@@ -54,14 +55,14 @@ files() {
 		if [ "$lines" -gt 800 ]; then
 			not_ok "$file: $lines lines, more than 800"
 		fi
-	done < <(find base backends cpu devices firmware vmm guests tests -name '*.[chS]')
+	done < <(find base backends symbols cpu devices firmware vmm guests tests bench -name '*.[chS]')
 	[ $tap_failed != 0 ] || ok "every file has its licence line and, but for tests, at most 800 lines"
 }
 
 # Const tables with pointers in them lie in .data.rel.ro: constant once the program runs.
 data() {
 	local file bad
-	for file in base backends cpu devices firmware vmm; do
+	for file in base backends symbols cpu devices firmware vmm; do
 		bad=$(find "$1/$file" -name '*.o' -exec objdump -t {} + |
 			awk '/file format/ { file = $1 }
 				$4 ~ /^(\.data|\.bss|\.tdata|\.tbss|\*COM\*)/ && $4 !~ /^\.data\.rel\.ro/ && $5 !~ /^0+$/ { print "# " file " " $NF }
