@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a vCPU's exits cost. Each vCPU writes its own struct, nobody else does, so
- * there is no lock; readers on other threads see each counter whole, though not
- * all of one instant. Always on: two reads of the time-stamp counter an exit.
+ * What a vCPU's exits cost, and what they touched. Each vCPU writes its own struct,
+ * nobody else does, so there is no lock; readers on other threads see each counter
+ * whole, though not all of one instant (base/counter.h). Always on: two reads of the
+ * time-stamp counter an exit, a histogram's bucket, and a hash for port and memory accesses.
  */
 #ifndef CPU_ACCT_H
 #define CPU_ACCT_H
 
 #include <linux/kvm.h>
-#include <stdatomic.h>
-#include <x86intrin.h>
 
+#include "base/bus.h"
+#include "base/hist.h"
 #include "base/util.h"
 
 /*
@@ -29,43 +30,84 @@ enum {
 	ACCT_NR_ROWS,
 };
 
-struct acct_row {
+/* Distinct accesses that are counted each by itself; a guest may invent as many as it likes. */
+#define ACCT_SITES 1024
+
+/* One address, accessed in one direction with one width. */
+struct acct_site {
+	_Atomic uint64_t key; /* acct_key(), written last; 0: free */
+	const char *device; /* who answered when it was first seen: NULL, nobody */
+	const char *reg; /* NULL: it does not say */
 	_Atomic uint64_t count;
-	_Atomic uint64_t ticks; /* of user space, from KVM_RUN's return to its next call */
-	_Atomic uint64_t max; /* the longest single one */
+	_Atomic uint64_t accesses; /* each element of a string counted */
+	_Atomic uint64_t ticks;
+	_Atomic uint64_t max;
 };
 
 struct acct {
-	struct acct_row rows[ACCT_NR_ROWS];
+	struct hist rows
+		[ACCT_NR_ROWS]; /* ticks of user space, from KVM_RUN's return to its next call */
 	_Atomic uint64_t run_ticks; /* inside KVM_RUN: the guest, and KVM on its behalf */
-	_Atomic uint64_t accesses; /* port accesses, each element of a string counted */
+	struct acct_site sites[ACCT_SITES]; /* a hash by key */
+	struct acct_site lost[BUS_NR_SPACES][2]; /* by space and direction, when sites are full */
+	unsigned nr_sites; /* the writer's own */
 };
 
-static inline uint64_t acct_now(void)
+/* An access as one number, never 0; addresses have at most 52 bits, width is 1, 2, 4 or 8. */
+static inline uint64_t acct_key(enum bus_space space, bool write, unsigned width, uint64_t addr)
 {
-	return __rdtsc();
+	return addr << 8 | width << 3 | (uint64_t)write << 2 | (uint64_t)space << 1 | 1;
 }
 
-/* A plain add: relaxed load and store compile to one instruction, with no bus lock. */
-static inline void acct_add(_Atomic uint64_t *p, uint64_t n)
+static inline uint64_t acct_key_addr(uint64_t key)
 {
-	atomic_store_explicit(p, atomic_load_explicit(p, memory_order_relaxed) + n,
-			      memory_order_relaxed);
+	return key >> 8;
 }
 
-static inline uint64_t acct_get(const _Atomic uint64_t *p)
+static inline unsigned acct_key_width(uint64_t key)
 {
-	return atomic_load_explicit(p, memory_order_relaxed);
+	return key >> 3 & 0xf;
+}
+
+static inline bool acct_key_write(uint64_t key)
+{
+	return key & 4;
+}
+
+static inline enum bus_space acct_key_space(uint64_t key)
+{
+	return key & 2 ? BUS_MMIO : BUS_PIO;
+}
+
+/* Finds a place for key, and its name on the bus; the slow way of acct_site(). */
+struct acct_site *acct_site_new(struct acct *a, struct bus *bus, uint64_t key);
+
+static inline unsigned acct_hash(uint64_t key)
+{
+	return (unsigned)((key * 0x9e3779b97f4a7c15ull) >> 54) % ACCT_SITES;
+}
+
+/* The site of an access, on the vCPU's thread; never NULL. */
+static inline struct acct_site *acct_site(struct acct *a, struct bus *bus, uint64_t key)
+{
+	struct acct_site *site = &a->sites[acct_hash(key)];
+
+	if (__builtin_expect(counter_get(&site->key) == key, 1))
+		return site;
+	return acct_site_new(a, bus, key);
 }
 
 static inline void acct_exit(struct acct *a, unsigned row, uint64_t ticks)
 {
-	struct acct_row *r = &a->rows[row];
+	hist_add(&a->rows[row], ticks);
+}
 
-	acct_add(&r->count, 1);
-	acct_add(&r->ticks, ticks);
-	if (ticks > acct_get(&r->max))
-		atomic_store_explicit(&r->max, ticks, memory_order_relaxed);
+static inline void acct_access(struct acct_site *site, unsigned accesses, uint64_t ticks)
+{
+	counter_add(&site->count, 1);
+	counter_add(&site->accesses, accesses);
+	counter_add(&site->ticks, ticks);
+	counter_max(&site->max, ticks);
 }
 
 #endif

@@ -17,7 +17,6 @@ static enum exit_action exit_io(struct vcpu *vcpu, unsigned *row)
 	void *data = (char *)run + run->io.data_offset;
 	unsigned width = run->io.size, count = run->io.count;
 
-	acct_add(&vcpu->acct.accesses, count);
 	if (run->io.direction == KVM_EXIT_IO_OUT) {
 		*row = ACCT_IO_OUT;
 		if (count == 1)

@@ -29,32 +29,106 @@ int vcpu_setup_signal(void)
 	return sigaction(KICK_SIGNAL, &sa, NULL) ? -errno : 0;
 }
 
+/* The access of the exit in run, as acct counts it; 0 where it was none. */
+static uint64_t exit_access(const struct kvm_run *run, unsigned row)
+{
+	switch (row) {
+	case ACCT_IO_IN:
+	case ACCT_IO_OUT:
+		return acct_key(BUS_PIO, row == ACCT_IO_OUT, run->io.size, run->io.port);
+	case ACCT_MMIO_READ:
+	case ACCT_MMIO_WRITE:
+		return acct_key(BUS_MMIO, row == ACCT_MMIO_WRITE, run->mmio.len,
+				run->mmio.phys_addr);
+	default:
+		return 0;
+	}
+}
+
+/* An exit, between two readings of the time-stamp counter. */
+struct timed_exit {
+	unsigned row;
+	uint64_t left, entered; /* the guest, and bantam again */
+	uint64_t access; /* acct_key() or 0 */
+	const struct acct_site *site; /* of access */
+};
+
+static void count_exit(struct vcpu *vcpu, struct timed_exit *x)
+{
+	struct acct *acct = &vcpu->acct;
+	const struct kvm_run *run = vcpu->run;
+	uint64_t ticks = x->entered - x->left;
+	struct acct_site *site;
+
+	acct_exit(acct, x->row, ticks);
+	x->access = exit_access(run, x->row);
+	if (!x->access)
+		return;
+	site = acct_site(acct, vcpu->bus, x->access);
+	acct_access(site, acct_key_space(x->access) == BUS_PIO ? run->io.count : 1, ticks);
+	x->site = site;
+}
+
+/* What only a profile or a trace wants to know; rarely called. */
+static __attribute__((noinline)) void watch_exit(struct vcpu *vcpu, const struct timed_exit *x)
+{
+	const uint64_t all = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
+	bool profiling = atomic_load_explicit(&vcpu->profiling, memory_order_acquire);
+	struct kvm_run *run = vcpu->run;
+	bool has_regs = run->kvm_valid_regs == all;
+
+	if (profiling && has_regs)
+		profile_exit(vcpu->profile, &run->s.regs, x->row, x->access, x->entered - x->left);
+	run->kvm_valid_regs = profiling ? all : 0; /* from the next exit on */
+	if (vcpu->trace) {
+		const struct trace_event e = {
+			.begin = x->left,
+			.end = x->entered,
+			.name = exit_row_name(x->row),
+			.device = x->site ? x->site->device : NULL,
+			.reg = x->site ? x->site->reg : NULL,
+			.addr = acct_key_addr(x->access),
+			.width = (uint16_t)acct_key_width(x->access),
+			.rip = profiling && has_regs ? run->s.regs.regs.rip : 0,
+		};
+
+		trace_put(vcpu->trace, &e);
+	}
+}
+
 /*
  * Runs the guest until somebody wants something else, which shows as EINTR:
  * whoever changes goal sets immediate_exit, and KVM_RUN then first completes the
  * access of the exit before it.
  */
-static void run_guest(struct vcpu *vcpu)
+static inline __attribute__((always_inline)) void run_guest(struct vcpu *vcpu, const bool counting)
 {
-	struct acct *acct = &vcpu->acct;
-	uint64_t entered = acct_now();
+	uint64_t entered = counting ? ticks_now() : 0;
 
 	for (;;) {
 		int ret = ioctl(vcpu->fd, KVM_RUN, 0);
-		uint64_t left = acct_now();
+		uint64_t left = counting ? ticks_now() : 0;
 		enum exit_action action = EXIT_CONTINUE;
 		unsigned row = ACCT_SIGNAL;
 
-		acct_add(&acct->run_ticks, left - entered);
 		if (ret == 0)
 			action = exit_handle(vcpu, &row);
 		else if (errno == EINTR || errno == EAGAIN)
 			action = EXIT_STOP;
 		else
 			action = exit_run_failed(vcpu, errno);
-		entered = acct_now();
-		acct_exit(acct, row, entered - left);
+		if (counting) {
+			struct timed_exit x = { .row = row, .left = left };
 
+			counter_add(&vcpu->acct.run_ticks, left - entered);
+			x.entered = entered = ticks_now();
+			count_exit(vcpu, &x);
+			if (vcpu->trace || vcpu->run->kvm_valid_regs ||
+			    atomic_load_explicit(&vcpu->profiling, memory_order_relaxed)) {
+				watch_exit(vcpu, &x);
+				entered = ticks_now();
+			}
+		}
 		if (action == EXIT_CONTINUE)
 			continue;
 		if (action == EXIT_ERROR)
@@ -76,7 +150,10 @@ static void *vcpu_main(void *opaque)
 		vcpu->running = true;
 		vcpu->run->immediate_exit = 0;
 		pthread_mutex_unlock(&vcpu->lock);
-		run_guest(vcpu);
+		if (vcpu->counting)
+			run_guest(vcpu, true);
+		else
+			run_guest(vcpu, false);
 		pthread_mutex_lock(&vcpu->lock);
 		vcpu->running = false;
 		pthread_cond_broadcast(&vcpu->cond);
@@ -100,6 +177,21 @@ static void set_goal(struct vcpu *vcpu, enum vcpu_goal goal)
 void vcpu_resume(struct vcpu *vcpu)
 {
 	set_goal(vcpu, VCPU_RUN);
+}
+
+int vcpu_set_profiling(struct vcpu *vcpu, const struct mem *mem, bool on)
+{
+	const int needed = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
+
+	if (on && (kvm_cap(vcpu->kvm, KVM_CAP_SYNC_REGS) & needed) != needed)
+		return -EOPNOTSUPP;
+	if (on && !vcpu->profile) {
+		vcpu->profile = profile_create(mem);
+		if (!vcpu->profile)
+			return -ENOMEM;
+	}
+	atomic_store_explicit(&vcpu->profiling, on, memory_order_release);
+	return 0;
 }
 
 void vcpu_pause(struct vcpu *vcpu)
@@ -159,6 +251,8 @@ int vcpu_create(struct vcpu *vcpu, const struct vcpu_config *cfg)
 	vcpu->kvm = cfg->kvm;
 	vcpu->bus = cfg->bus;
 	vcpu->events = cfg->events;
+	vcpu->counting = !cfg->uncounted;
+	vcpu->trace = cfg->trace;
 	vcpu->goal = VCPU_PAUSE;
 	pthread_mutex_init(&vcpu->lock, NULL);
 	pthread_cond_init(&vcpu->cond, NULL);
@@ -176,6 +270,7 @@ void vcpu_destroy(struct vcpu *vcpu)
 		set_goal(vcpu, VCPU_QUIT);
 		pthread_join(vcpu->thread, NULL);
 	}
+	profile_destroy(vcpu->profile);
 	cpustate_free(&vcpu->power_on);
 	if (vcpu->run)
 		munmap(vcpu->run, vcpu->kvm->run_size);

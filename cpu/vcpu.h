@@ -16,9 +16,11 @@
 #include "base/boot.h"
 #include "base/bus.h"
 #include "base/mem.h"
+#include "base/trace.h"
 #include "cpu/acct.h"
 #include "cpu/cpustate.h"
 #include "cpu/kvm.h"
+#include "cpu/profile.h"
 
 struct vcpu;
 
@@ -38,6 +40,10 @@ struct vcpu {
 	struct bus *bus;
 	struct kvm_run *run; /* shared with the kernel; valid between two KVM_RUNs */
 	struct acct acct;
+	bool counting; /* constant; off for those alone who measure what counting costs */
+	struct trace_ring *trace; /* NULL: no trace; constant while the vCPU runs */
+	struct profile *profile; /* made before profiling is first set, and kept */
+	atomic_bool profiling;
 	struct cpustate power_on;
 	struct vcpu_events events;
 
@@ -59,6 +65,8 @@ struct vcpu_config {
 	unsigned index;
 	unsigned nr_cpus;
 	struct vcpu_events events;
+	struct trace_ring *trace; /* where its exits are written down; NULL: nowhere */
+	bool uncounted; /* no accounts: to measure what they cost */
 };
 
 /* Creates the vCPU, its CPUID and power-on state, and its (paused) thread. 0 or -errno. */
@@ -78,6 +86,12 @@ void vcpu_resume(struct vcpu *vcpu);
  */
 void vcpu_pause(struct vcpu *vcpu);
 void vcpu_wait_paused(struct vcpu *vcpu);
+
+/*
+ * Switches the profile on or off; it goes on where it was. Any thread, one at a time.
+ * 0, -ENOMEM, or -EOPNOTSUPP where this KVM does not give registers with an exit.
+ */
+int vcpu_set_profiling(struct vcpu *vcpu, const struct mem *mem, bool on) __must_check;
 
 /*
  * Takes the no-op handler for the signal that interrupts KVM_RUN; once a process,

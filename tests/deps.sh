@@ -8,7 +8,7 @@ set -euo pipefail
 
 BUILD="gcc make libc6-dev pkg-config libfdt-dev acpica-tools libcjson-dev"
 LAB="busybox-static cpio e2fsprogs lz4 xz-utils zstd qemu-system-x86"
-CHECK="clang clang-runtime libcmocka-dev clang-format clang-tidy cppcheck shellcheck device-tree-compiler mandoc"
+CHECK="clang clang-runtime libcmocka-dev clang-format clang-tidy cppcheck shellcheck device-tree-compiler mandoc python3-jsonschema libxml2-utils"
 
 die() {
 	echo "deps: $*" >&2

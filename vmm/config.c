@@ -7,10 +7,14 @@
 #include <string.h>
 
 #include "base/platform.h"
+#include "vmm/control.h"
 
 #define MEMORY_MIN (16 * MIB)
 #define MEMORY_MAX (1ull << 40)
 #define MEMORY_DEFAULT (256 * MIB)
+#define TRACE_EVENTS_MIN 1024ull
+#define TRACE_EVENTS_MAX (16 * MIB)
+#define TRACE_EVENTS_DEFAULT (64 * KIB)
 
 /* The words that a value may be; its place in the list is what is stored. */
 static int parse_word(const char *what, const char *value, const char *const *words, unsigned *out,
@@ -114,12 +118,14 @@ static int parse_disk(struct config *cfg, const char *option, char *value, struc
 	static const char *const interfaces[] = { [DISK_VIRTIO] = "virtio", NULL };
 	static const char *const formats[] = { [DISK_RAW] = "raw", NULL };
 	static const char *const off_on[] = { "off", "on", NULL };
+	static const char *const on_off[] = { "on", "off", NULL };
 	static const struct key keys[] = {
 		{ "path", offsetof(struct disk_config, path), NULL, 0 },
 		{ "if", offsetof(struct disk_config, interface), interfaces, 0 },
 		{ "format", offsetof(struct disk_config, format), formats, 0 },
 		{ "readonly", offsetof(struct disk_config, readonly), off_on, 0 },
 		{ "serial", offsetof(struct disk_config, serial), NULL, 20 },
+		{ "ioeventfd", offsetof(struct disk_config, no_ioeventfd), on_off, 0 },
 	};
 	struct disk_config *disk = &cfg->disks[cfg->nr_disks];
 
@@ -208,6 +214,38 @@ static int parse_exits(struct config *cfg, const char *option, char *value, stru
 	return 0;
 }
 
+static int parse_name(struct config *cfg, const char *option, char *value, struct err *err)
+{
+	if (!control_name_ok(value))
+		return err_set(
+			err, -EINVAL,
+			"%s %.80s: must be 1 to %d letters, digits, '-', '_' and '.', no '.' first",
+			option, value, CONTROL_NAME_MAX);
+	cfg->name = value;
+	return 0;
+}
+
+/* FILE[,events=N]: a file name may have commas, the key is at the end. */
+static int parse_trace(struct config *cfg, const char *option, char *value, struct err *err)
+{
+	char *comma = strrchr(value, ',');
+
+	cfg->trace_events = TRACE_EVENTS_DEFAULT;
+	if (comma && !strncmp(comma, ",events=", 8)) {
+		const char *number = comma + 8;
+
+		if (util_parse_uint(number, TRACE_EVENTS_MIN, TRACE_EVENTS_MAX, &cfg->trace_events))
+			return err_set(err, -EINVAL,
+				       "%s: events=%s: must be a number from %llu to %llu", option,
+				       number, TRACE_EVENTS_MIN, TRACE_EVENTS_MAX);
+		*comma = '\0';
+	}
+	if (!*value)
+		return err_set(err, -EINVAL, "%s: a file name is missing", option);
+	cfg->trace = value;
+	return 0;
+}
+
 static int parse_no_reboot(struct config *cfg, const char *option, char *value, struct err *err)
 {
 	(void)option;
@@ -239,13 +277,24 @@ static const struct option options[] = {
 	  offsetof(struct config, append), NULL },
 	{ "--cpus", ARG_NEEDED, false, "N", "virtual CPUs (1)", 0, parse_cpus },
 	{ "--memory", ARG_NEEDED, false, "SIZE", "guest RAM, such as 512M or 2G (256M)", 0, parse_memory },
-	{ "--disk", ARG_NEEDED, true, "path=FILE[,if=virtio][,format=raw][,readonly=on|off][,serial=STR]",
+	{ "--disk", ARG_NEEDED, true, "path=FILE[,if=virtio][,format=raw][,readonly=on|off][,serial=STR]"
+	  "[,ioeventfd=on|off]",
 	  "a disk; may be given again", 0, parse_disk },
 	{ "--serial", ARG_NEEDED, true, "stdio|pty|file=PATH|socket=PATH|none",
 	  "what COM1 leads to (stdio); again for COM2 to COM4", 0, parse_serial },
 	{ "--pit", ARG_NEEDED, false, "kernel|none", "the interval timer (kernel)", 0, parse_pit },
 	{ "--exits", ARG_OPTIONAL, false, "=FILE.json", "tell at the end what the guest's exits cost, as a table or as JSON",
 	  0, parse_exits },
+	{ "--profile", ARG_NEEDED, false, "FILE[.json|.svg|.folded]",
+	  "tell at the end which guest functions exited: a table, a report, a flame graph",
+	  offsetof(struct config, profile), NULL },
+	{ "--symbols", ARG_NEEDED, false, "FILE",
+	  "their names: System.map, kallsyms or a vmlinux (the guest's own memory)",
+	  offsetof(struct config, symbols), NULL },
+	{ "--trace", ARG_NEEDED, false, "FILE.json[,events=N]",
+	  "the last N events (65536) of each CPU and disk, for Perfetto", 0, parse_trace },
+	{ "--name", ARG_NEEDED, false, "NAME", "what the other commands call this machine (its process id)",
+	  0, parse_name },
 	{ "--dump-dtb", ARG_NEEDED, false, "FILE", "write the machine's device tree and end",
 	  offsetof(struct config, dump_dtb), NULL },
 	{ "--no-reboot", ARG_NONE, false, NULL, "end instead of restarting the guest", 0, parse_no_reboot },

@@ -21,6 +21,7 @@ struct disk_config {
 	unsigned interface; /* enum disk_if */
 	unsigned format; /* enum disk_format */
 	unsigned readonly;
+	unsigned no_ioeventfd; /* the guest's notifications exit to user space */
 };
 
 enum serial_kind { SERIAL_STDIO, SERIAL_PTY, SERIAL_FILE, SERIAL_SOCKET, SERIAL_NONE };
@@ -43,6 +44,11 @@ struct config {
 	struct serial_config serials[CONFIG_MAX_SERIALS]; /* COM1 first */
 	unsigned nr_serials;
 	unsigned pit; /* enum pit_kind */
+	const char *name; /* NULL: none was given */
+	const char *profile; /* --profile FILE, NULL: none */
+	const char *symbols;
+	const char *trace; /* --trace FILE */
+	uint64_t trace_events; /* a thread */
 	bool exits;
 	const char *exits_json; /* NULL: the table */
 	const char *dump_dtb;

@@ -20,6 +20,8 @@
 #include "devices/pc/rtc.h"
 #include "devices/pc/uart.h"
 #include "devices/virtio/virtio_blk.h"
+#include "devices/virtio/virtio_pci.h"
+#include "vmm/verbs.h"
 
 /* --- files ------------------------------------------------------------------ */
 
@@ -167,17 +169,23 @@ static int add_uart(struct machine *m, unsigned i, struct err *err)
 static int add_disk(struct machine *m, unsigned i, struct err *err)
 {
 	char name[24];
-	const struct virtio_blk_config cfg = {
+	struct virtio_blk_config cfg = {
 		.name = name,
 		.pci = m->pci,
 		.devfn = -1,
 		.mem = &m->mem,
 		.block = m->blocks[i],
+		.no_ioeventfd = m->cfg->disks[i].no_ioeventfd,
 	};
 	int ret;
 
 	snprintf(name, sizeof(name), "virtio-blk%u", i);
+	cfg.stages = observe_disk(&m->observe, name);
+	if (!cfg.stages)
+		return err_set(err, -ENOMEM, "%s: %s", name, strerror(ENOMEM));
 	ret = virtio_blk_create(&cfg, &m->disks[i]);
+	if (!ret)
+		m->observe.doorbells[i] = virtio_pci_virtio(m->disks[i]);
 	return add(m, ret, &m->disks[i], name, err);
 }
 
@@ -309,15 +317,19 @@ static int create_vcpus(struct machine *m, struct err *err)
 	if (!m->vcpus)
 		ret = -ENOMEM;
 	for (unsigned i = 0; i < m->cfg->nr_cpus && !ret; i++) {
-		const struct vcpu_config cfg = {
+		struct vcpu_config cfg = {
 			.kvm = &m->kvm,
 			.bus = &m->bus,
 			.index = i,
 			.nr_cpus = (unsigned)m->cfg->nr_cpus,
 			.events = { .crashed = machine_vcpu_crashed, .ctx = m },
 		};
+		char thread[16];
 
-		ret = vcpu_create(&m->vcpus[i], &cfg);
+		snprintf(thread, sizeof(thread), "vcpu%u", i);
+		ret = observe_ring(&m->observe, thread, &cfg.trace);
+		if (!ret)
+			ret = vcpu_create(&m->vcpus[i], &cfg);
 		m->nr_vcpus += !ret;
 	}
 	if (ret)
@@ -339,17 +351,100 @@ static int create_loop(struct machine *m, struct err *err)
 	return 0;
 }
 
-/* Last of all files, as it is made new: a mistake elsewhere leaves nothing behind. */
-static int open_exits(struct machine *m, struct err *err)
+void machine_output_name(const struct config *cfg, enum machine_output out, const char **option,
+			 const char **path)
 {
-	const char *path = m->cfg->exits_json;
+	switch (out) {
+	case MACHINE_EXITS:
+		*option = "--exits=";
+		*path = cfg->exits_json;
+		break;
+	case MACHINE_PROFILE:
+		*option = "--profile ";
+		*path = cfg->profile;
+		break;
+	case MACHINE_TRACE:
+	default:
+		*option = "--trace ";
+		*path = cfg->trace;
+		break;
+	}
+}
 
-	if (!path)
-		return 0;
-	m->exits_fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-	if (m->exits_fd < 0)
-		return err_set(err, -errno, "--exits=%s: %s", path, strerror(errno));
+/* Last of all files, as they are made new: a mistake elsewhere leaves nothing behind. */
+static int open_outputs(struct machine *m, struct err *err)
+{
+	for (enum machine_output i = 0; i < MACHINE_NR_OUTPUTS; i++) {
+		const char *option, *path;
+
+		machine_output_name(m->cfg, i, &option, &path);
+		if (!path)
+			continue;
+		m->outputs[i] = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+		if (m->outputs[i] < 0)
+			return err_set(err, -errno, "%s%s: %s", option, path, strerror(errno));
+	}
 	return 0;
+}
+
+/* --- those who look on ---------------------------------------------------------- */
+
+static int create_observe(struct machine *m, struct err *err)
+{
+	struct observe *o = &m->observe;
+	struct err why = { "" };
+	int ret = observe_init(o, m->cfg->symbols, m->cfg->trace_events, &why);
+
+	if (m->cfg->name)
+		snprintf(m->name, sizeof(m->name), "%s", m->cfg->name);
+	else
+		snprintf(m->name, sizeof(m->name), "%ld", (long)getpid());
+	o->name = m->name;
+	o->mem = &m->mem;
+	o->bus = &m->bus;
+	return ret ? err_set(err, ret, "--symbols %.480s", why.text) : 0;
+}
+
+/*
+ * The control socket. A machine that was given no name also runs where there is no place for
+ * one: no user's session, no right to /run.
+ */
+static int create_control(struct machine *m, struct err *err)
+{
+	int ret = iothread_start(&m->control_io, "control");
+
+	if (!ret) {
+		ret = host_clock_init(&m->control_clock, &m->control_io.loop);
+		m->has_control_clock = !ret;
+	}
+	if (ret)
+		return err_set(err, ret, "cannot start the control thread: %s", strerror(-ret));
+	m->observe.vcpus = m->vcpus;
+	m->observe.nr_vcpus = m->nr_vcpus;
+	m->observe.vm_fd = m->kvm.vm_fd;
+	observe_set_clock(&m->observe, &m->control_clock.clock);
+	ret = control_serve(&m->control_io.loop, m->name, verbs, VERBS_NR, &m->observe, &m->control,
+			    err);
+	if (ret && !m->cfg->name) {
+		*err = (struct err){ "" };
+		ret = 0;
+	}
+	if (!ret && m->cfg->profile) {
+		ret = observe_set_profile(&m->observe, true);
+		if (ret)
+			err_set(err, ret, "--profile %s: this host's KVM cannot: %s",
+				m->cfg->profile, strerror(-ret));
+	}
+	return ret;
+}
+
+static void destroy_control(struct machine *m)
+{
+	if (m->has_control_clock)
+		host_clock_destroy(&m->control_clock);
+	iothread_stop(&m->control_io);
+	control_destroy(m->control);
+	m->control = NULL;
 }
 
 int machine_create(struct machine *m, const struct config *cfg, struct err *err)
@@ -359,14 +454,17 @@ int machine_create(struct machine *m, const struct config *cfg, struct err *err)
 	memset(m, 0, sizeof(*m));
 	m->cfg = cfg;
 	m->signals.fd = -1;
-	m->exits_fd = -1;
+	for (unsigned i = 0; i < MACHINE_NR_OUTPUTS; i++)
+		m->outputs[i] = -1;
 	m->firmware.kernel.fd = m->firmware.initrd.fd = -1;
 	pthread_mutex_init(&m->lock, NULL);
 	bus_init(&m->bus);
 	m->has_bus = true;
 
 	/* Files first, so that a mistake costs the user nothing; stdio before any thread. */
-	ret = create_loop(m, err);
+	ret = create_observe(m, err);
+	if (!ret)
+		ret = create_loop(m, err);
 	if (!ret)
 		ret = open_firmware(&m->firmware, cfg, err);
 	if (!ret)
@@ -386,11 +484,14 @@ int machine_create(struct machine *m, const struct config *cfg, struct err *err)
 		if (ret)
 			err_set(err, ret, "cannot hand doorbells to KVM: %s", strerror(-ret));
 	}
-	return ret ? ret : open_exits(m, err);
+	if (!ret)
+		ret = create_control(m, err);
+	return ret ? ret : open_outputs(m, err);
 }
 
 void machine_destroy(struct machine *m)
 {
+	destroy_control(m);
 	for (unsigned i = 0; i < m->nr_vcpus; i++)
 		vcpu_destroy(&m->vcpus[i]);
 	free(m->vcpus);
@@ -400,8 +501,9 @@ void machine_destroy(struct machine *m)
 		block_destroy(m->blocks[i]);
 	for (unsigned i = 0; i < CONFIG_MAX_SERIALS; i++)
 		chardev_destroy(m->chardevs[i]);
-	if (m->exits_fd >= 0)
-		close(m->exits_fd);
+	for (unsigned i = 0; i < MACHINE_NR_OUTPUTS; i++)
+		if (m->outputs[i] >= 0)
+			close(m->outputs[i]);
 	if (m->has_kvm)
 		kvm_destroy(&m->kvm);
 	mem_destroy(&m->mem);
@@ -414,6 +516,7 @@ void machine_destroy(struct machine *m)
 		loop_destroy(&m->loop);
 	if (m->has_bus)
 		bus_destroy(&m->bus);
+	observe_destroy(&m->observe);
 	pthread_mutex_destroy(&m->lock);
 }
 

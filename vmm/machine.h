@@ -20,9 +20,13 @@
 #include "devices/pci/pci_host.h"
 #include "firmware/firmware.h"
 #include "vmm/config.h"
-#include "vmm/report.h"
+#include "vmm/control.h"
+#include "vmm/observe.h"
 
 #define MACHINE_MAX_DEVICES 64
+
+/* What is written at the end of a run. */
+enum machine_output { MACHINE_EXITS, MACHINE_PROFILE, MACHINE_TRACE, MACHINE_NR_OUTPUTS };
 
 /* Why the loop was left. */
 enum machine_end {
@@ -52,10 +56,15 @@ struct machine {
 	struct vcpu *vcpus;
 	unsigned nr_vcpus;
 	struct loop_src signals; /* a signalfd; fd -1 while there is none */
-	bool has_loop, has_clock, has_bus, has_kvm;
+	bool has_loop, has_clock, has_bus, has_kvm, has_control_clock;
 
-	int exits_fd; /* where the JSON report goes; -1: nowhere */
-	struct report_start started;
+	struct observe observe;
+	char name[CONTROL_NAME_MAX + 1];
+	struct iothread control_io; /* reports are taken on it, for those outside */
+	struct host_clock control_clock;
+	struct control *control; /* NULL: nobody can reach this machine */
+	int outputs[MACHINE_NR_OUTPUTS]; /* opened files; -1: not asked for */
+
 	enum machine_end end;
 	int end_signal;
 	int end_error; /* -errno of MACHINE_FAILED, and its line */
@@ -82,6 +91,10 @@ void machine_destroy(struct machine *m);
  * No vCPU runs. 0, or -errno with one line in err.
  */
 int machine_reset(struct machine *m, struct err *err) __must_check;
+
+/* The option and the path of an output, for a line to the user; path NULL: not asked for. */
+void machine_output_name(const struct config *cfg, enum machine_output out, const char **option,
+			 const char **path);
 
 /* What the guest or a vCPU asks for (vmm/run.c). Any thread. */
 void machine_power_request(void *ctx, enum power_event event, uint32_t detail);

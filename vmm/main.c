@@ -5,12 +5,12 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "vmm/cmd.h"
 #include "vmm/config.h"
 #include "vmm/machine.h"
 
@@ -18,35 +18,30 @@
 #define BANTAM_VERSION "unknown"
 #endif
 
-/* See bantam(1), EXIT STATUS. */
-enum { STATUS_OK = 0, STATUS_ERROR = 1, STATUS_USAGE = 2, STATUS_CRASHED = 3 };
+static int cmd_run(int argc, char **argv);
+static int cmd_version(int argc, char **argv);
+static int cmd_help(int argc, char **argv);
 
-static void print_help(FILE *out)
-{
-	fprintf(out,
-		"usage: bantam COMMAND ...\n\n"
-		"  run        run a guest in the foreground; bantam run --help lists its options\n"
-		"  version    print bantam's version\n"
-		"  help       print this\n");
-}
+struct command {
+	const char *name;
+	int (*fn)(int argc, char **argv); /* without the command's own word; the exit status */
+	const char *help;
+};
+
+static const struct command commands[] = {
+	{ "run", cmd_run, "run a guest in the foreground; bantam run --help lists its options" },
+	{ "list", cmd_list, "name the machines that run" },
+	{ "top", cmd_top, "watch a machine's exits live" },
+	{ "exits", cmd_exits, "what a machine's exits cost; two runs compared" },
+	{ "profile", cmd_profile, "which guest functions exit: switch it on and off, print it" },
+	{ "version", cmd_version, "print bantam's version" },
+	{ "help", cmd_help, "print this" },
+};
 
 static int usage(const char *err)
 {
 	log_error("%s", err);
 	return STATUS_USAGE;
-}
-
-/* A signal that ended us ends us as it would have: the parent sees it. */
-static int die_by(int sig)
-{
-	sigset_t set;
-
-	signal(sig, SIG_DFL);
-	sigemptyset(&set);
-	sigaddset(&set, sig);
-	raise(sig);
-	sigprocmask(SIG_UNBLOCK, &set, NULL);
-	return STATUS_ERROR;
 }
 
 static int run(const struct config *cfg)
@@ -60,17 +55,8 @@ static int run(const struct config *cfg)
 		return STATUS_ERROR;
 	}
 	if (result.signal)
-		return die_by(result.signal);
+		return cmd_die_by(result.signal);
 	return result.crashed ? STATUS_CRASHED : STATUS_OK;
-}
-
-/* What was asked for has not been said unless it has been written. */
-static int printed(void)
-{
-	if (!fflush(stdout))
-		return STATUS_OK;
-	log_error("standard output: %s", strerror(errno));
-	return STATUS_ERROR;
 }
 
 static int cmd_run(int argc, char **argv)
@@ -82,7 +68,7 @@ static int cmd_run(int argc, char **argv)
 	switch (config_parse(&cfg, argc, argv, &err)) {
 	case CONFIG_HELP:
 		config_print_help();
-		status = printed();
+		status = cmd_written(0);
 		break;
 	case CONFIG_USAGE:
 		status = usage(err.text);
@@ -110,24 +96,41 @@ static bool open_standard_fds(void)
 	return fd >= 0 && !close(fd);
 }
 
+static int cmd_version(int argc, char **argv)
+{
+	(void)argc;
+	(void)argv;
+	printf("bantam %s\n", BANTAM_VERSION);
+	return cmd_written(0);
+}
+
+static int cmd_help(int argc, char **argv)
+{
+	(void)argc;
+	(void)argv;
+	printf("usage: bantam COMMAND ...\n\n");
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		printf("  %-10s %s\n", commands[i].name, commands[i].help);
+	return cmd_written(0);
+}
+
 int main(int argc, char **argv)
 {
+	const char *word;
 	char err[128];
 
 	if (!open_standard_fds())
 		return STATUS_ERROR;
 	if (argc < 2)
 		return usage("a command is missing; see bantam help");
-	if (!strcmp(argv[1], "run"))
-		return cmd_run(argc - 2, argv + 2);
-	if (!strcmp(argv[1], "version") || !strcmp(argv[1], "--version")) {
-		printf("bantam %s\n", BANTAM_VERSION);
-		return printed();
-	}
-	if (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
-		print_help(stdout);
-		return printed();
-	}
+	word = argv[1];
+	if (!strcmp(word, "--version"))
+		word = "version";
+	else if (!strcmp(word, "--help") || !strcmp(word, "-h"))
+		word = "help";
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		if (!strcmp(word, commands[i].name))
+			return commands[i].fn(argc - 2, argv + 2);
 	snprintf(err, sizeof(err), "%.60s: unknown command; see bantam help", argv[1]);
 	return usage(err);
 }

@@ -198,7 +198,7 @@ static int run_loop(struct machine *m, struct err *err)
 	ret = machine_reset(m, err);
 	if (ret)
 		return ret;
-	report_start(&m->started);
+	observe_start(&m->observe);
 	resume_all(m);
 	ret = loop_run(&m->loop);
 	if (ret)
@@ -209,19 +209,76 @@ static int run_loop(struct machine *m, struct err *err)
 	return ret;
 }
 
-static void take_report(struct machine *m, struct report *r, bool *has)
+/* --- what is told at the end ------------------------------------------------------ */
+
+static bool ends_in(const char *path, const char *suffix)
+{
+	size_t n = strlen(path), k = strlen(suffix);
+
+	return n >= k && !strcmp(path + n - k, suffix);
+}
+
+/* The form that its name asks for. */
+static int write_profile(const struct report *r, const char *path, int fd)
+{
+	FILE *out;
+	int ret = 0;
+
+	if (ends_in(path, ".json"))
+		return report_write_json(r, fd);
+	fd = dup(fd);
+	out = fd < 0 ? NULL : fdopen(fd, "w");
+	if (!out)
+		return -errno;
+	if (ends_in(path, ".svg"))
+		ret = report_print_svg(r, REPORT_BY_TIME, out);
+	else if (ends_in(path, ".folded"))
+		ret = report_print_folded(r, REPORT_BY_TIME, out);
+	else
+		report_print_hot(r, out, 0);
+	if (fclose(out) && !ret)
+		ret = -errno;
+	return ret;
+}
+
+static int write_output(struct machine *m, const struct report *r, enum machine_output which)
+{
+	int fd = m->outputs[which];
+
+	switch (which) {
+	case MACHINE_EXITS:
+		return report_write_json(r, fd);
+	case MACHINE_PROFILE:
+		return write_profile(r, m->cfg->profile, fd);
+	case MACHINE_TRACE:
+	default:
+		return observe_write_trace(&m->observe, fd);
+	}
+}
+
+/* True with a report in *r; a file that cannot be written is a line to the user. */
+static bool take_report(struct machine *m, struct report *r)
 {
 	int ret;
 
-	if (!m->cfg->exits)
-		return;
-	ret = report_take(r, &m->started, m->vcpus, m->nr_vcpus, m->kvm.vm_fd);
-	*has = !ret;
-	if (!ret && m->exits_fd >= 0)
-		ret = report_write_json(r, m->exits_fd);
-	if (ret)
-		log_error("--exits%s%s: %s", m->cfg->exits_json ? "=" : "",
-			  m->cfg->exits_json ? m->cfg->exits_json : "", strerror(-ret));
+	if (!m->cfg->exits && !m->cfg->profile && !m->cfg->trace)
+		return false;
+	ret = observe_report(&m->observe, false, r);
+	if (ret) {
+		log_error("no report: %s", strerror(-ret));
+		return false;
+	}
+	for (enum machine_output i = 0; i < MACHINE_NR_OUTPUTS; i++) {
+		const char *option, *path;
+
+		if (m->outputs[i] < 0)
+			continue;
+		machine_output_name(m->cfg, i, &option, &path);
+		ret = write_output(m, r, i);
+		if (ret)
+			log_error("%s%s: %s", option, path, strerror(-ret));
+	}
+	return true;
 }
 
 int machine_run(const struct config *cfg, struct machine_result *result, struct err *err)
@@ -239,7 +296,7 @@ int machine_run(const struct config *cfg, struct machine_result *result, struct 
 	if (!ret) {
 		if (m.crashed && m.end == MACHINE_CRASHED)
 			crash_dump(m.crashed, &m.mem, stderr);
-		take_report(&m, &report, &has_report);
+		has_report = take_report(&m, &report);
 		result->crashed = m.end == MACHINE_CRASHED;
 		result->signal = m.end_signal;
 		ret = m.end_error;
@@ -248,7 +305,7 @@ int machine_run(const struct config *cfg, struct machine_result *result, struct 
 	machine_destroy(&m);
 	/* After the console is gone: the table starts on a line of its own. */
 	if (has_report) {
-		if (!cfg->exits_json)
+		if (cfg->exits && !cfg->exits_json)
 			report_print(&report, stderr);
 		report_free(&report);
 	}

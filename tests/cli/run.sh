@@ -177,11 +177,59 @@ run_mistake "serial: a socket where a file is" 1 "--serial|text" --serial socket
 run_mistake "pit: an unknown kind" 2 "--pit|fast|kernel" --pit fast
 run_mistake "exits: an empty name" 2 "--exits" --exits=
 run_mistake "exits: a file in no folder" 1 "--exits|nowhere/x" --exits=nowhere/x
+run_mistake "profile: a file in no folder" 1 "--profile|nowhere/x" --profile nowhere/x
+run_mistake "trace: a file in no folder" 1 "--trace|nowhere/x" --trace nowhere/x
+run_mistake "trace: no events" 2 "--trace|events=0|1024" --trace x.json,events=0
+run_mistake "trace: events are no number" 2 "--trace|events=many" --trace x.json,events=many
+run_mistake "trace: no name" 2 "--trace|name" --trace ,events=5000
+for value in "" . .hidden a/b "a b" ../x "$(printf '%064d' 0)"; do
+	run_mistake "name: '${value:0:10}'" 2 "--name" --name "$value"
+done
+run_mistake "disk: ioeventfd is a switch" 2 "ioeventfd=maybe|on, off" --disk path=disk.img,ioeventfd=maybe
+printf 'ffffffff81000000 T _text\nnonsense\n' >half.map
+printf '0000000000000000 T _text\n0000000000000000 T start\n' >zero.map
+printf '\177ELF' >stub.elf
+strip -o stripped.elf guest.elf
+for file in missing folder empty zeros text cut.elf stub.elf stripped.elf half.map zero.map; do
+	run_mistake "symbols: $file" 1 "--symbols|$file" --symbols $file
+done
 run_mistake "dump-dtb: a file in no folder" 1 "--dump-dtb|nowhere/x" --dump-dtb nowhere/x
 for option in "--kernel guest.elf" "--append x" "--cpus 1" "--memory 64M" "--pit none" "--no-reboot" "--exits"; do
 	# shellcheck disable=SC2086
 	run_mistake "twice: ${option%% *}" 2 "${option%% *}" --cpus 1 --memory 64M --pit none --no-reboot --exits $option
 done
+
+# --- reports, and machines that are not there ---
+
+mkdir -m 700 runtime
+export XDG_RUNTIME_DIR=$PWD/runtime
+printf '{"version": 2}' >bare.json
+printf '{"version": 1, "total": {}}' >old.json
+printf '{"version": 99}' >new.json
+printf '[1, 2' >torn.json
+printf '%0100000d' 0 | tr 0 '[' >deep.json
+for file in missing folder empty zeros text bare.json old.json new.json torn.json deep.json; do
+	mistake "exits: --file $file" 1 "$file" exits --file $file
+	mistake "exits: --diff $file" 1 "$file" exits --diff $file $file
+done
+mistake "exits: --file without a name" 2 "--file" exits --file
+mistake "exits: --diff with one file" 2 "--diff" exits --diff a.json
+mistake "exits: two forms" 2 "--svg" exits --json --svg
+mistake "exits: by something else" 2 "--by|size|time|count" exits --by size
+mistake "exits: a file and a name" 2 "exclude" exits name --file a.json
+mistake "exits: an unknown option" 2 "--frobnicate" exits --frobnicate
+mistake "profile: an unknown word" 2 "on, off" profile name maybe
+mistake "top: an unknown option" 2 "--frobnicate" top --frobnicate
+mistake "top: an interval of nothing" 2 "--interval|0" top --interval 0
+mistake "top: no such order" 2 "--sort|colour" top --sort colour
+for command in exits profile "top --batch"; do
+	# shellcheck disable=SC2086
+	mistake "$command: no machine runs" 1 "machine" $command
+	# shellcheck disable=SC2086
+	mistake "$command: no such machine" 1 "nobody" $command nobody
+done
+is "list: nothing runs" "$(./bantam list 2>&1)" ""
+unset XDG_RUNTIME_DIR
 
 # --- rights ---
 
@@ -212,7 +260,8 @@ is "run --help: exit status" $? 0 "$out/stderr"
 check "run --help: nothing on stderr" [ ! -s "$out/stderr" ]
 options=$(sed -n 's/^  \(--[a-z-]*\).*/\1/p' "$out/help")
 is "run --help: names its options" "$(echo "$options" | grep -c -x -e --kernel -e --disk -e --exits)" 3
-for command in version --version help --help; do
+for command in version --version help --help "list --help" "top --help" "exits --help" "profile --help"; do
+	# shellcheck disable=SC2086
 	./bantam $command >"$out/stdout" 2>"$out/stderr"
 	is "$command: exit status" $? 0 "$out/stderr"
 	check "$command: says something, on stdout" [ -s "$out/stdout" -a ! -s "$out/stderr" ]
@@ -220,6 +269,38 @@ done
 is "version: one line" "$(./bantam version | grep -c '^bantam [0-9]')" 1
 ./bantam help >/dev/full 2>"$out/stderr"
 is "help: to a full disk is an error" $? 1 "$out/stderr"
+
+# --- what is written for programs ---
+
+# valid FILE: it is as docs/exits.schema.json says
+valid() {
+	python3 -c 'import json, jsonschema, sys
+jsonschema.validate(json.load(open(sys.argv[1])), json.load(open(sys.argv[2])))' \
+		"$1" "$top/docs/exits.schema.json" >"$out/schema" 2>&1
+	is "schema: $1" $? 0 "$out/schema"
+}
+
+if [ $have_kvm = 0 ]; then
+	skip "schema" "no /dev/kvm"
+else
+	cp "$guests/exits.elf" "$guests/blk.elf" .
+	./bantam run --kernel exits.elf --append "profile flood=2000" --cpus 2 --exits=exits.json \
+		--profile profile.json --symbols exits.elf --trace trace.json >/dev/null </dev/null
+	valid exits.json
+	valid profile.json
+	truncate -s 1M blk.img
+	./bantam run --kernel blk.elf --append "sectors=2048" --disk path=blk.img --exits=blk.json \
+		--profile hot.svg >/dev/null </dev/null
+	valid blk.json
+	./bantam exits --file profile.json --json >again.json
+	check "exits --file --json: the same again" cmp profile.json again.json
+	xmllint --noout hot.svg >"$out/xmllint" 2>&1
+	is "profile: the flame graph is well-formed" $? 0 "$out/xmllint"
+	python3 -c 'import json, sys; json.load(open(sys.argv[1]))' trace.json >"$out/trace" 2>&1
+	is "trace: it is JSON" $? 0 "$out/trace"
+	./bantam exits --diff exits.json blk.json >"$out/diff" 2>&1
+	is "exits --diff: exit status" $? 0 "$out/diff"
+fi
 
 # --- the terminal ---
 

@@ -216,6 +216,74 @@ test_panic() {
 	is "panic: SIGTERM ends it" "$status" 143 panic.err
 }
 
+# What the host's kernel serves alone of the ports: PIC, PIT, ELCR.
+KERNEL_PORTS='0x(20|21|a0|a1|40|41|42|43|61|4d0|4d1)'
+
+# What exited, which of the guest's functions did it, and whether KVM counts the same.
+test_exits() {
+	trace=/sys/kernel/tracing
+	cp disk.img exits.img
+	echo 0 >$trace/tracing_on
+	echo 16384 >$trace/buffer_size_kb
+	echo >$trace/trace
+	echo 1 >$trace/events/kvm/kvm_pio/enable
+	echo 1 >$trace/tracing_on
+	boot exits disk-info,disk-verify,disk-write:64 --cpus 1 --memory 128M \
+		--disk path=exits.img,ioeventfd=off --exits=exits.json --profile hot.txt \
+		--trace trace.json --no-reboot
+	echo 0 >$trace/tracing_on
+	echo 0 >$trace/events/kvm/kvm_pio/enable
+	ended exits 0
+	said exits "verify ok"
+
+	for sum in "ports io-in io-out" "mmio mmio-read mmio-write"; do
+		# shellcheck disable=SC2086
+		set -- $sum
+		is "exits: $1 by register are $1 by reason" "$(./jsonget exits.json "total.$1.*.count")" \
+			"$(($(./jsonget exits.json total.reasons.$2.count) + $(./jsonget exits.json total.reasons.$3.count)))"
+	done
+	# Each access to a port leaves a line in KVM's own trace, whoever serves it.
+	grep -o 'kvm_pio: pio_[a-z]* at 0x[0-9a-f]*' $trace/trace | sed 's/.* at //' >pio
+	echo >$trace/trace
+	alone=$(grep -c -x -E "$KERNEL_PORTS" pio)
+	is "exits: KVM's trace of ports is what bantam counts" "$(($(wc -l <pio) - alone))" \
+		"$(./jsonget exits.json 'total.ports.*.count')" exits.json
+	is "exits: what the kernel served alone is what is missing" \
+		"$(./jsonget exits.json kvm.io_by_kernel)" "$alone"
+	is "exits: KVM's io_exits are both" "$(./jsonget exits.json kvm.vcpu.io_exits)" "$(wc -l <pio)"
+	notify=$(./jsonget exits.json total.ports.register=notify.count)
+	check "exits: each notification is seen: ${notify:-none}" [ "${notify:-0}" -gt 20 ]
+	is "exits: what the disk took to the host has come back" \
+		"$(./jsonget exits.json stages.disk=virtio-blk0,stage=submitted-completed.count)" \
+		"$(./jsonget exits.json stages.disk=virtio-blk0,stage=popped-submitted.count)"
+	check "exits: and a guest's request has a time of its own" \
+		[ "$(./jsonget exits.json stages.disk=virtio-blk0,stage=total.p50_ns)" -gt 0 ]
+
+	# No symbol file was given: the names come from the guest's memory, modules' too.
+	check "exits: the names are the guest's own" grep -q 'kallsyms' hot.txt
+	check "exits: vp_notify notifies the disk" grep -q 'virtio-blk0.notify.*vp_notify' hot.txt
+	check "exits: the 8250's functions write the console" grep -q 'io_serial_out.*uart0.thr' hot.txt
+	check "exits: and somebody of the 8250's calls them" \
+		grep -q -E 'io_serial_(in|out).*(serial8250|wait_for)' hot.txt
+	check "exits: the trace can be read: $(./jsonget trace.json traceEvents) events" \
+		[ "$(./jsonget trace.json traceEvents)" -gt 1000 ]
+	cp exits.json hot.txt trace.json "$out/"
+
+	# With the ioeventfd the same notifications are the kernel's.
+	cp disk.img exits.img
+	boot doorbell disk-verify --disk path=exits.img --exits=doorbell.json --no-reboot
+	ended doorbell 0
+	bells=$(./jsonget doorbell.json doorbells)
+	check "exits: doorbells that the kernel took: ${bells:-none}" [ "${bells:-0}" -gt 20 ]
+	check "exits: they are among what it served alone" \
+		[ "$(./jsonget doorbell.json kvm.io_by_kernel)" -ge "${bells:-0}" ]
+	is "exits: and bantam saw none of them" \
+		"$(./jsonget doorbell.json total.ports.register=notify.count)" ""
+	./bantam exits --diff doorbell.json exits.json >diff.txt 2>&1
+	check "exits: the two side by side" grep -q 'virtio-blk0.notify' diff.txt
+	rm -f exits.img ./*.json hot.txt diff.txt pio
+}
+
 # SIGKILL in the middle of flushed writes: each one that the guest was told of is on the disk.
 test_kill() {
 	for round in 1 2 3; do
@@ -287,6 +355,6 @@ for test in "$@"; do
 	fi
 	cat verdicts
 	echo "# done: $test"
-	rm -f -- *.raw *.out *.err one.img two.img generic.img kill.img
+	rm -f -- *.raw *.out *.err one.img two.img generic.img kill.img exits.img
 done
 exit 0

@@ -5,7 +5,7 @@
 # Usage: run.sh BANTAM GUESTS [TEST ...]
 #
 # BANTAM is the program, GUESTS the folder with jsonget; TEST picks some of: one two kill console
-# | big generic reboot panic pvh. The two halves run in two labs side by side (tests/lab), or one
+# | exits big generic reboot panic pvh. The two halves run in two labs side by side (tests/lab), or one
 # after the other directly where this machine's /dev/kvm can run a stock kernel; LINUX_LAB=1 asks
 # for the lab. Prints TAP; at the end, how many labs and guests had to be started afresh.
 # TEST_OUT keeps what the tests left behind. BANTAM_CACHE is where downloads are kept.
@@ -42,7 +42,7 @@ give_up() {
 
 # --- what the guests need ---
 
-halves=("one two kill console" "big generic reboot panic pvh")
+halves=("one two kill console" "exits big generic reboot panic pvh")
 if [ $# -gt 0 ]; then
 	wanted=" $* "
 	for i in 0 1; do
@@ -156,6 +156,8 @@ for i in 0 1; do
 		esac
 	done < <(tr -d '\r' <"$work/$i.all")
 done
+
+cp "$work"/out.1/* "$keep/" 2>/dev/null
 
 # From the host's side: what the guest says it has written is in the image, which is in order.
 if [ -e "$work/out.0/one.img" ]; then

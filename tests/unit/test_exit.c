@@ -1,21 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* The exit table, the accounting and the report, on a run page made by hand. */
+/* The exit table, on a run page made by hand. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
-#include <cjson/cJSON.h>
 #include <cmocka.h>
 
 #include "cpu/exit.h"
 #include "cpu/vcpu.h"
-#include "vmm/report.h"
 
 #define DATA_OFFSET 4096
 
@@ -132,7 +127,6 @@ static void test_io(void **state)
 	assert_int_equal(handle(f, KVM_EXIT_IO), EXIT_CONTINUE);
 	assert_int_equal(f->row, ACCT_IO_IN);
 	assert_int_equal(load_le(data, 4), 0xa8);
-	assert_int_equal(acct_get(&f->vcpu.acct.accesses), 2);
 }
 
 static void test_string_io(void **state)
@@ -153,7 +147,6 @@ static void test_string_io(void **state)
 	assert_int_equal(handle(f, KVM_EXIT_IO), EXIT_CONTINUE);
 	assert_int_equal(f->probe.reads, 3);
 	assert_int_equal(load_le(data, 4), 0xa2a2a2);
-	assert_int_equal(acct_get(&f->vcpu.acct.accesses), 303);
 }
 
 static void test_mmio(void **state)
@@ -224,75 +217,6 @@ static void test_row_names(void **state)
 	assert_string_equal(exit_row_name(ACCT_NR_ROWS), "unknown");
 }
 
-static double json_number(const cJSON *obj, const char *name)
-{
-	const cJSON *item = cJSON_GetObjectItemCaseSensitive(obj, name);
-
-	assert_true(cJSON_IsNumber(item));
-	return item->valuedouble;
-}
-
-static void test_report(void **state)
-{
-	struct vcpu vcpus[2];
-	struct report_start start;
-	struct report r;
-	char *table = NULL, text[16384];
-	size_t table_len;
-	FILE *f;
-	cJSON *json;
-	int fd;
-
-	(void)state;
-	memset(vcpus, 0, sizeof(vcpus));
-	report_start(&start);
-	usleep(2000); /* some time must pass for ticks to be worth something */
-	for (int i = 0; i < 2; i++) {
-		vcpus[i].fd = -1;
-		acct_exit(&vcpus[i].acct, ACCT_IO_OUT, 1000);
-		acct_exit(&vcpus[i].acct, ACCT_IO_OUT, 3000);
-	}
-	acct_exit(&vcpus[1].acct, KVM_EXIT_HLT, 500);
-	acct_add(&vcpus[1].acct.run_ticks, 7000);
-	assert_int_equal(report_take(&r, &start, vcpus, 2, -1), 0);
-	assert_int_equal(r.total.rows[ACCT_IO_OUT].count, 4);
-	assert_int_equal(r.cpus[0].rows[ACCT_IO_OUT].count, 2);
-	assert_int_equal(r.total.rows[KVM_EXIT_HLT].count, 1);
-	/* Ticks became nanoseconds at one rate. */
-	assert_true(r.total.rows[ACCT_IO_OUT].max_ns >= 3 * r.total.rows[KVM_EXIT_HLT].ns);
-	assert_true(r.total.rows[ACCT_IO_OUT].ns >= r.total.rows[ACCT_IO_OUT].max_ns);
-	assert_false(r.has_kvm);
-
-	f = open_memstream(&table, &table_len);
-	report_print(&r, f);
-	fclose(f);
-	assert_non_null(strstr(table, "5 exits"));
-	assert_non_null(strstr(table, "2 CPUs"));
-	assert_true(strstr(table, "io-out") < strstr(table, "hlt")); /* by time */
-	assert_null(strstr(table, "mmio"));
-	free(table);
-
-	fd = memfd_create("report", 0);
-	assert_int_equal(report_write_json(&r, fd), 0);
-	memset(text, 0, sizeof(text));
-	assert_true(pread(fd, text, sizeof(text) - 1, 0) > 0);
-	close(fd);
-	json = cJSON_Parse(text);
-	assert_non_null(json);
-
-	const cJSON *total = cJSON_GetObjectItemCaseSensitive(json, "total");
-	const cJSON *reasons = cJSON_GetObjectItemCaseSensitive(total, "reasons");
-	const cJSON *io = cJSON_GetObjectItemCaseSensitive(reasons, "io-out");
-
-	assert_int_equal(json_number(json, "version"), 1);
-	assert_int_equal(json_number(total, "exits"), 5);
-	assert_int_equal(json_number(io, "count"), 4);
-	assert_int_equal(cJSON_GetArraySize(reasons), 2);
-	assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(json, "cpus")), 2);
-	cJSON_Delete(json);
-	report_free(&r);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -302,7 +226,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_fatal, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unknown_reasons, setup, teardown),
 		cmocka_unit_test(test_row_names),
-		cmocka_unit_test(test_report),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
