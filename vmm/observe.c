@@ -555,10 +555,10 @@ static void describe_symbols(const struct observe *o, char *buf, size_t size)
 	buf[0] = '\0';
 	if (o->file) {
 		slide = symbols_slide(o->file);
-		snprintf(buf, size, "%.80s, %s", o->symbols_path,
-			 !o->slide_found ? "not seen to be this guest's"
-			 : slide         ? "moved by KASLR"
-					 : "where it says");
+		snprintf(buf, size, "%.80s%s", o->symbols_path,
+			 !o->slide_found ? " (unverified)"
+			 : slide         ? ", moved by KASLR"
+					 : "");
 	} else if (o->guest) {
 		size_t modules, all = symbols_count(o->guest, &modules);
 
