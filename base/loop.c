@@ -200,14 +200,21 @@ int iothread_start(struct iothread *t, const char *name)
 	return 0;
 }
 
-void iothread_stop(struct iothread *t)
+void iothread_join(struct iothread *t)
 {
-	if (!t->running)
+	if (!t->running || t->joined)
 		return;
 	loop_stop(&t->loop);
 	pthread_join(t->thread, NULL);
-	loop_destroy(&t->loop);
-	t->running = false;
+	t->joined = true;
+}
+
+void iothread_stop(struct iothread *t)
+{
+	iothread_join(t);
+	if (t->running)
+		loop_destroy(&t->loop);
+	t->running = t->joined = false;
 }
 
 static struct host_clock *to_host(struct clock *clock)

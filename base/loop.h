@@ -66,10 +66,16 @@ struct iothread {
 	struct loop loop;
 	pthread_t thread;
 	bool running;
+	bool joined; /* the thread has ended, the loop is still there */
 };
 
 int iothread_start(struct iothread *t, const char *name) __must_check;
-/* Stops and joins. Harmless on one that was never started (zeroed). */
+/*
+ * Stops the thread and keeps the loop, for what hangs on it to be taken down while nothing runs
+ * there any more; iothread_stop() after it. Harmless as that is.
+ */
+void iothread_join(struct iothread *t);
+/* Stops, joins and destroys. Harmless on one that was never started (zeroed). */
 void iothread_stop(struct iothread *t);
 
 /* The host's clock: CLOCK_MONOTONIC and CLOCK_REALTIME, timers on a loop by one timerfd. */

@@ -42,7 +42,6 @@ struct control {
 
 /* --- a client --------------------------------------------------------------------- */
 
-/* Closing takes the descriptor out of the loop as well, whether that still exists or not. */
 static void client_free(struct client *cl)
 {
 	close(cl->src.fd);
@@ -61,6 +60,8 @@ static void client_drop(struct client *cl)
 		}
 	}
 	c->nr_clients--;
+	/* Closing would do, were there not a fork somewhere that has it open for a moment. */
+	loop_del(c->loop, &cl->src);
 	client_free(cl);
 }
 
@@ -255,6 +256,7 @@ void control_destroy(struct control *c)
 {
 	if (!c)
 		return;
+	/* The loop may be gone; where it is not, closing takes a descriptor out of it. */
 	control_dir_unbind(&c->dir, c->name, &c->socket);
 	while (c->clients) {
 		struct client *cl = c->clients;

@@ -440,11 +440,11 @@ static int create_control(struct machine *m, struct err *err)
 
 static void destroy_control(struct machine *m)
 {
+	iothread_join(&m->control_io);
+	control_destroy(m->control);
 	if (m->has_control_clock)
 		host_clock_destroy(&m->control_clock);
 	iothread_stop(&m->control_io);
-	control_destroy(m->control);
-	m->control = NULL;
 }
 
 int machine_create(struct machine *m, const struct config *cfg, struct err *err)

@@ -153,7 +153,7 @@ struct top_text top_mean(uint64_t total_ns, uint64_t count)
 
 struct top_text top_share(double part, double whole)
 {
-	double share = whole > 0 ? 100 * part / whole : 0;
+	double share = whole > 0 && part > 0 ? 100 * part / whole : 0;
 	struct top_text t;
 
 	snprintf(t.s, sizeof(t.s), "%.*f%%", share < 10 ? 2 : 1, share < 999.9 ? share : 999.9);

@@ -54,14 +54,20 @@ static void add_title(struct top_page *p, const struct window *w, const struct r
 		       v->paused ? "  PAUSED" : "");
 }
 
+/*
+ * A vCPU is in KVM_RUN whenever bantam does nothing for it: what one does not take is the
+ * other's. The report's run_ns says less: it grows when KVM_RUN comes back, which in an
+ * idle guest may be many intervals later.
+ */
 static void add_total(struct top_page *p, const struct window *w)
 {
 	const struct report_cpu *total = &w->r->total;
 	uint64_t exits = report_exits(total), user = report_user_ns(total);
+	double whole = w->seconds * 1e9 * w->r->nr_cpus;
 
 	top_page_print(p, TOP_PLAIN, "%s exits%s  bantam %s  guest and KVM %s  mean %s",
 		       show_count(w, exits).s, count_unit(w), show_share(w, user, w->r->nr_cpus).s,
-		       show_share(w, total->run_ns, w->r->nr_cpus).s, top_mean(user, exits).s);
+		       top_share(whole - (double)user, whole).s, top_mean(user, exits).s);
 }
 
 /* A flow may take this many lines, so that the tables keep the most of a screen. */
@@ -71,19 +77,18 @@ static size_t flow_lines(const struct top_page *p)
 }
 
 /* Each by itself, where the total is not all there is to say. */
-static void add_cpus(struct top_page *p, const struct window *w, const char *label, bool user)
+static void add_cpus(struct top_page *p, const struct window *w)
 {
 	struct top_flow f;
 
 	if (w->r->nr_cpus < 2)
 		return;
-	top_flow_begin(&f, p, label, flow_lines(p));
+	top_flow_begin(&f, p, "bantam", flow_lines(p));
 	for (unsigned i = 0; i < w->r->nr_cpus; i++) {
-		const struct report_cpu *cpu = &w->r->cpus[i];
 		char word[40];
 
 		snprintf(word, sizeof(word), "cpu%u %s", i,
-			 show_share(w, user ? report_user_ns(cpu) : cpu->run_ns, 1).s);
+			 show_share(w, report_user_ns(&w->r->cpus[i]), 1).s);
 		top_flow_word(&f, word);
 	}
 	top_flow_end(&f);
@@ -427,7 +432,8 @@ static void add_help(struct top_page *p)
 		"space  hold the picture, or go on",
 		"h ?    this",
 		"",
-		"% time: in bantam, of all vCPUs' time. p50 and p99: of the whole run.",
+		"% time: in bantam, of all vCPUs' time; the rest is the guest's and KVM's.",
+		"p50 and p99: of the whole run.",
 		"KVM alone: what the host's kernel served itself; all exits: that it saw.",
 		"A caller with a ? is a guess from what lies on the stack.",
 	};
@@ -449,8 +455,7 @@ static int add_body(struct top_page *p, const struct top_view *v, const struct r
 		return 0;
 	}
 	add_total(p, &w);
-	add_cpus(p, &w, "bantam", true);
-	add_cpus(p, &w, "guest+KVM", false);
+	add_cpus(p, &w);
 	add_kvm(p, &w);
 	return add_tables(p, &w, all, p->rows ? 1 : 0);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the files of this folder share, and nobody else needs.
+ * What the views of a report share, those of this folder and top's.
  *
  * Reports hold strings from guest memory and from files: every view prints them through
  * report_plain(). Their numbers are whatever they are: sums stop at the largest one.
