@@ -175,6 +175,7 @@ static int add_symbols(const struct elf *e, const void *table, size_t nr, const 
 			.start = sym.st_value,
 			.size = sym.st_size,
 			.type = type_letter(e, &sym),
+			.label = ELF64_ST_TYPE(sym.st_info) == STT_NOTYPE,
 		};
 		int ret;
 

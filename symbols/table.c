@@ -124,7 +124,11 @@ static bool is_odd(const char *name)
 int table_add(struct symbols *s, const struct found_symbol *sym)
 {
 	const char *module = sym->module ? sym->module : "";
-	struct entry e = { .start = sym->start, .size = (uint32_t)min_u64(sym->size, UINT32_MAX) };
+	struct entry e = {
+		.start = sym->start,
+		.size = (uint32_t)min_u64(sym->size, UINT32_MAX),
+		.label = sym->label,
+	};
 	void *entries = s->entries;
 	int ret;
 
@@ -185,6 +189,32 @@ static uint32_t function_size(const struct symbols *s, const struct entry *e,
 	return (uint32_t)min_u64(room, e->size ? e->size : UNKNOWN_SIZE);
 }
 
+/* A label inside of a function whose size is known is a place in it, not another one. */
+static void set_labels_aside(struct symbols *s)
+{
+	const struct entry *around = NULL;
+
+	for (size_t i = 0; i < s->nr; i++) {
+		struct entry *e = &s->entries[i];
+
+		if (!e->text)
+			continue;
+		if (!e->label)
+			around = e;
+		else if (around && e->start - around->start < around->size)
+			e->inner = true;
+		e->text = !e->inner;
+	}
+}
+
+/* What follows the names at one address, the last of which is before end. */
+static const struct entry *following(const struct symbols *s, size_t end)
+{
+	while (end < s->nr && s->entries[end].inner)
+		end++;
+	return end < s->nr ? &s->entries[end] : NULL;
+}
+
 /* Keeps the best of the functions at each address as such; the rest are only names. */
 static void choose(struct symbols *s)
 {
@@ -197,7 +227,7 @@ static void choose(struct symbols *s)
 			s->entries[end].text = false;
 		}
 		if (e->text)
-			e->size = function_size(s, e, end < s->nr ? &s->entries[end] : NULL);
+			e->size = function_size(s, e, following(s, end));
 	}
 }
 
@@ -215,6 +245,7 @@ void table_finish(struct symbols *s)
 	if (!s->nr)
 		return;
 	qsort(s->entries, s->nr, sizeof(*s->entries), compare);
+	set_labels_aside(s);
 	choose(s);
 	qsort(s->entries, s->nr, sizeof(*s->entries), compare_finished);
 	for (size_t i = 0; i < s->nr && s->entries[i].text; i++) {

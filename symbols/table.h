@@ -23,6 +23,8 @@ struct entry {
 	uint32_t size; /* of functions from table_finish() on; before: as given */
 	uint8_t rank; /* among names at one address and of one name, the lowest is taken */
 	bool text;
+	bool label; /* as in struct found_symbol */
+	bool inner; /* a label inside of a function: bounds nothing */
 };
 
 struct symbols {
@@ -41,6 +43,7 @@ struct found_symbol {
 	uint64_t start;
 	uint64_t size; /* 0: unknown */
 	char type; /* a letter */
+	bool label; /* a place in code, of which nothing says that a function begins there */
 	const char *name;
 	size_t name_len;
 	const char *module; /* NULL: the kernel */

@@ -277,11 +277,11 @@ static void bad_files(void **state)
 #define OFF_SYMBOLS 512
 #define OFF_STRINGS 1024
 #define IMAGE_SIZE 1152
-#define NR_SYMBOLS 11
+#define NR_SYMBOLS 12
 
 static const char strings[] =
 	"\0global\0local\0object\0assembly\0absolute\0undefined\0section\0weak"
-	"\0label";
+	"\0inner\0label";
 
 static uint32_t string(const char *name)
 {
@@ -311,6 +311,7 @@ static const struct elf_symbol elf_symbols[NR_SYMBOLS] = {
 	{ "absolute", 0x3000, 0, STB_GLOBAL, STT_NOTYPE, SHN_ABS },
 	{ "undefined", 0x3000, 0, STB_GLOBAL, STT_FUNC, SHN_UNDEF },
 	{ "local", 0x1080, 0x18, STB_LOCAL, STT_FUNC, 1 },
+	{ "inner", 0x1088, 0, STB_LOCAL, STT_NOTYPE, 1 },
 };
 
 #define ELF_IMAGE(bits)                                                                     \
@@ -373,6 +374,7 @@ static void check_elf(const uint8_t *image)
 	check(s, 0x2000, NULL, 0, NULL);
 	check_find(s, "object", 0x2010);
 	check_find(s, "label", 0x2000);
+	check_find(s, "inner", 0x1088);
 	assert_int_equal(symbols_find(s, "absolute", &addr), -ENOENT);
 	assert_int_equal(symbols_find(s, "undefined", &addr), -ENOENT);
 	assert_int_equal(symbols_find(s, "section", &addr), -ENOENT);
