@@ -64,9 +64,44 @@ int mem_init(struct mem *m, uint64_t ram_size)
 	return 0;
 }
 
+int mem_add_rom(struct mem *m, uint64_t gpa, const void *data, uint64_t size)
+{
+	struct mem_region rom = { .gpa = gpa, .size = size, .readonly = true };
+	unsigned at = 0;
+
+	if (!size || (gpa | size) % PAGE_SIZE_4K || gpa + size < gpa)
+		return -EINVAL;
+	for (unsigned i = 0; i < m->nr_regions; i++) {
+		const struct mem_region *r = &m->regions[i];
+
+		if (ranges_overlap(gpa, size, r->gpa, r->size))
+			return -EEXIST;
+		at += r->gpa < gpa;
+	}
+	if (m->nr_regions == MEM_MAX_REGIONS)
+		return -ENOSPC;
+	rom.hva = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (rom.hva == MAP_FAILED)
+		return -errno;
+	memcpy(rom.hva, data, size);
+	if (mprotect(rom.hva, size, PROT_READ)) {
+		int ret = -errno;
+
+		munmap(rom.hva, size);
+		return ret;
+	}
+	memmove(&m->regions[at + 1], &m->regions[at], (m->nr_regions - at) * sizeof(m->regions[0]));
+	m->regions[at] = rom;
+	m->nr_regions++;
+	return 0;
+}
+
 void mem_destroy(struct mem *m)
 {
 	mem_dirty_stop(m);
+	for (unsigned i = 0; i < m->nr_regions; i++)
+		if (m->regions[i].readonly)
+			munmap(m->regions[i].hva, m->regions[i].size);
 	if (m->map)
 		munmap(m->map, m->map_size);
 	memset(m, 0, sizeof(*m));

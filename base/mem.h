@@ -46,6 +46,13 @@ int mem_init(struct mem *m, uint64_t ram_size) __must_check;
 void mem_destroy(struct mem *m);
 
 /*
+ * Adds a ROM that holds a copy of data: gpa and size are multiples of 4 KiB. It is read-only
+ * for the host too. Before the regions are made known to KVM. 0, -EINVAL, -EEXIST where it
+ * overlaps a region, -ENOSPC, -ENOMEM.
+ */
+int mem_add_rom(struct mem *m, uint64_t gpa, const void *data, uint64_t size) __must_check;
+
+/*
  * The pointer to len bytes at gpa, or NULL for anything that is not RAM from end
  * to end (ROM, a hole, a range that crosses a boundary or wraps around). len 0 is
  * NULL too. The range is marked dirty, so only ask for what you mean to write, or

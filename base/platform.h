@@ -29,6 +29,7 @@
 #define PLATFORM_ACPI_BASE 0xe0000 /* RSDP first, on a 16-byte boundary */
 #define PLATFORM_ACPI_END 0xffff0
 #define PLATFORM_RESET_VECTOR 0xffff0 /* F000:FFF0, the 16 bytes below 1 MiB */
+#define PLATFORM_ROM_END 0x100000000 /* the firmware's image ends here, at most 256 KiB long */
 #define PLATFORM_PCI_MMIO_BASE 0xc0000000
 #define PLATFORM_PCI_MMIO_END 0xfec00000 /* exclusive */
 #define PLATFORM_IOAPIC_BASE 0xfec00000
@@ -58,11 +59,18 @@
 #define PLATFORM_PORT_POST 0x80
 #define PLATFORM_PORT_SYSCTL_A 0x92
 #define PLATFORM_PORT_DEBUG_EXIT 0xf4
+#define PLATFORM_PORT_IDE1 0x170 /* 8; the secondary channel */
+#define PLATFORM_PORT_IDE0 0x1f0
+#define PLATFORM_PORT_IDE1_CONTROL 0x376
+#define PLATFORM_PORT_IDE0_CONTROL 0x3f6
 #define PLATFORM_PORT_COM1 0x3f8
 #define PLATFORM_PORT_COM2 0x2f8
 #define PLATFORM_PORT_COM3 0x3e8
 #define PLATFORM_PORT_COM4 0x2e8
+#define PLATFORM_PORT_DEBUG_LOG 0x402 /* what firmware has to say while it works */
 #define PLATFORM_PORT_PVPANIC 0x505
+#define PLATFORM_PORT_FW_CFG 0x510 /* selector; data follows */
+#define PLATFORM_PORT_FW_CFG_DMA 0x514
 #define PLATFORM_PORT_PM_BASE 0x600 /* PM1a events 0-3, PM1a control 4-5, timer 8-11 */
 #define PLATFORM_PORT_PM_LEN 0x10
 #define PLATFORM_PORT_GPE_BASE 0x620
@@ -83,6 +91,8 @@
 #define PLATFORM_IRQ_PCI_A 10 /* PIRQA and PIRQB, level, as firmware programs the PIIX */
 #define PLATFORM_IRQ_PCI_C 11 /* PIRQC and PIRQD */
 #define PLATFORM_IRQ_MOUSE 12
+#define PLATFORM_IRQ_IDE0 14
+#define PLATFORM_IRQ_IDE1 15
 /*
  * The link (0..3: PIRQA..PIRQD) that a slot's pin (0: INTA) is wired to, and its GSI: as
  * on the boards of the PIIX's time, (slot - 1 + pin) modulo 4, which firmware knows.
@@ -100,6 +110,7 @@
 /* The PCI functions that are always there, as device.function on bus 0 */
 #define PLATFORM_PCI_HOST_BRIDGE 0x00 /* 00:00.0 */
 #define PLATFORM_PCI_ISA_BRIDGE 0x08 /* 00:01.0 */
+#define PLATFORM_PCI_IDE 0x09 /* 00:01.1, where there is an IDE disk or a CD-ROM */
 
 #define PLATFORM_MAX_CPUS 255
 

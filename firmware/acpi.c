@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "firmware/acpi.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -51,6 +52,7 @@ struct table {
 	size_t size;
 	size_t used;
 	bool full;
+	struct acpi_relocs relocs;
 };
 
 static void *take(struct table *t, size_t len, size_t align)
@@ -66,14 +68,28 @@ static void *take(struct table *t, size_t len, size_t align)
 	return t->buf + at;
 }
 
-static void checksum(uint8_t *table, size_t len, unsigned at)
+static void checksum(struct table *t, uint8_t *table, size_t len, unsigned at)
 {
+	uint32_t start = (uint32_t)(table - t->buf);
 	uint8_t sum = 0;
 
 	table[at] = 0;
 	for (size_t i = 0; i < len; i++)
 		sum = (uint8_t)(sum + table[i]);
 	table[at] = (uint8_t)-sum;
+	assert(t->relocs.nr_sums < ACPI_MAX_SUMS);
+	t->relocs.sums[t->relocs.nr_sums++] =
+		(struct acpi_sum){ .start = start, .len = (uint32_t)len, .at = start + at };
+}
+
+static void put_pointer(struct table *t, uint8_t *p, unsigned width, uint64_t gpa)
+{
+	store_le(p, width, gpa);
+	assert(t->relocs.nr_pointers < ACPI_MAX_POINTERS);
+	t->relocs.pointers[t->relocs.nr_pointers++] = (struct acpi_pointer){
+		.offset = (uint32_t)(p - t->buf),
+		.width = (uint8_t)width,
+	};
 }
 
 /* A table with its header, to be finished by checksum(). */
@@ -94,9 +110,9 @@ static uint8_t *start(struct table *t, const char *signature, unsigned revision,
 	return p;
 }
 
-static void finish(uint8_t *table)
+static void finish(struct table *t, uint8_t *table)
 {
-	checksum(table, load_le(table + HEADER_LENGTH, 4), HEADER_CHECKSUM);
+	checksum(t, table, load_le(table + HEADER_LENGTH, 4), HEADER_CHECKSUM);
 }
 
 /*
@@ -170,9 +186,9 @@ static uint64_t add_fadt(struct table *t, uint32_t facts, uint64_t base, uint64_
 		return 0;
 	for (unsigned i = 0; i < ARRAY_SIZE(fadt_fields); i++)
 		store_le(p + fadt_fields[i].offset, fadt_fields[i].width, fadt_fields[i].value);
-	store_le(p + FADT_FACS, 4, facs);
-	store_le(p + FADT_DSDT, 4, dsdt);
-	store_le(p + FADT_X_DSDT, 8, dsdt);
+	put_pointer(t, p + FADT_FACS, 4, facs);
+	put_pointer(t, p + FADT_DSDT, 4, dsdt);
+	put_pointer(t, p + FADT_X_DSDT, 8, dsdt);
 	put_gas(p + 116, 8, GAS_BYTE, PLATFORM_PORT_RESET);
 	put_gas(p + 148, 32, GAS_WORD, PLATFORM_PORT_PM_BASE);
 	put_gas(p + 172, 16, GAS_WORD, PLATFORM_PORT_PM_BASE + 4);
@@ -192,7 +208,7 @@ static uint64_t add_fadt(struct table *t, uint32_t facts, uint64_t base, uint64_
 	if (!(facts & FIRMWARE_RTC))
 		arch |= BOOT_NO_RTC;
 	store_le(p + FADT_BOOT_ARCH, 2, arch);
-	finish(p);
+	finish(t, p);
 	return base + (uint64_t)(p - t->buf);
 }
 
@@ -239,7 +255,7 @@ static uint64_t add_madt(struct table *t, unsigned nr_cpus, uint64_t base)
 	p[1] = 6;
 	p[2] = 0xff; /* every processor */
 	p[5] = 1; /* LINT1 */
-	finish(madt);
+	finish(t, madt);
 	return base + (uint64_t)(madt - t->buf);
 }
 
@@ -253,7 +269,7 @@ static uint64_t add_ssdt(struct table *t, uint32_t facts, uint64_t base)
 		return 0;
 	memcpy(p + HEADER_LEN, name, sizeof(name));
 	store_le(p + HEADER_LEN + sizeof(name), 4, facts);
-	finish(p);
+	finish(t, p);
 	return base + (uint64_t)(p - t->buf);
 }
 
@@ -279,38 +295,61 @@ static uint64_t add_facs(struct table *t, uint64_t base)
 	return base + (uint64_t)(p - t->buf);
 }
 
-static uint64_t add_xsdt(struct table *t, const uint64_t *tables, unsigned n, uint64_t base)
+/* The list of all tables: XSDT with pointers of 8 bytes, RSDT with pointers of 4. */
+static uint64_t add_list(struct table *t, const char *signature, unsigned width,
+			 const uint64_t *tables, unsigned n, uint64_t base)
 {
-	uint8_t *p = start(t, "XSDT", 1, HEADER_LEN + n * sizeof(*tables));
+	uint8_t *p = start(t, signature, 1, HEADER_LEN + (size_t)n * width);
 
 	if (!p)
 		return 0;
-	memcpy(p + HEADER_LEN, tables, n * sizeof(*tables));
-	finish(p);
+	for (unsigned i = 0; i < n; i++)
+		put_pointer(t, p + HEADER_LEN + (size_t)i * width, width, tables[i]);
+	finish(t, p);
 	return base + (uint64_t)(p - t->buf);
 }
 
-int acpi_build(const struct firmware_config *cfg, uint64_t base, void *buf, size_t size)
+static int build(struct table *t, const struct firmware_config *cfg, uint64_t base, bool old)
 {
-	struct table t = { .buf = buf, .size = size };
-	uint8_t *rsdp = take(&t, RSDP_LEN, 16);
-	uint64_t facs = add_facs(&t, base);
-	uint64_t dsdt = add_dsdt(&t, base);
+	uint8_t *rsdp = take(t, RSDP_LEN, 16);
+	uint64_t facs = add_facs(t, base);
+	uint64_t dsdt = add_dsdt(t, base);
 	uint64_t tables[] = {
-		add_fadt(&t, cfg->facts, base, facs, dsdt),
-		add_madt(&t, cfg->nr_cpus, base),
-		add_ssdt(&t, cfg->facts, base),
+		add_fadt(t, cfg->facts, base, facs, dsdt),
+		add_madt(t, cfg->nr_cpus, base),
+		add_ssdt(t, cfg->facts, base),
 	};
-	uint64_t xsdt = add_xsdt(&t, tables, ARRAY_SIZE(tables), base);
+	uint64_t xsdt = add_list(t, "XSDT", 8, tables, ARRAY_SIZE(tables), base);
+	uint64_t rsdt = old ? add_list(t, "RSDT", 4, tables, ARRAY_SIZE(tables), base) : 0;
 
-	if (t.full || !rsdp)
+	if (t->full || !rsdp)
 		return -ENOSPC;
 	memcpy(rsdp, "RSD PTR ", 8);
 	memcpy(rsdp + 9, "BANTAM", 6);
 	rsdp[15] = 2; /* revision */
 	store_le(rsdp + 20, 4, RSDP_LEN);
-	store_le(rsdp + 24, 8, xsdt);
-	checksum(rsdp, 20, 8);
-	checksum(rsdp, RSDP_LEN, 32);
-	return (int)t.used;
+	if (old)
+		put_pointer(t, rsdp + 16, 4, rsdt);
+	put_pointer(t, rsdp + 24, 8, xsdt);
+	checksum(t, rsdp, 20, 8);
+	checksum(t, rsdp, RSDP_LEN, 32);
+	return (int)t->used;
+}
+
+int acpi_build(const struct firmware_config *cfg, uint64_t base, void *buf, size_t size)
+{
+	struct table t = { .buf = buf, .size = size };
+
+	return build(&t, cfg, base, false);
+}
+
+int acpi_build_relocatable(const struct firmware_config *cfg, void *buf, size_t size,
+			   struct acpi_relocs *relocs)
+{
+	struct table t = { .buf = buf, .size = size };
+	/* So that what is at ACPI_TABLES_OFFSET gets address 0. */
+	int ret = build(&t, cfg, (uint64_t)-ACPI_TABLES_OFFSET, true);
+
+	*relocs = t.relocs;
+	return ret;
 }

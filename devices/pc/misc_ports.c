@@ -18,6 +18,8 @@
 #define PVPANIC_PANICKED 0x01
 #define PVPANIC_CRASH_LOADED 0x02
 
+#define DEBUG_LOG_THERE 0xe9
+
 struct misc_port_state {
 	uint8_t value;
 };
@@ -250,4 +252,41 @@ int debug_exit_create(const struct misc_port_config *cfg, struct device **out)
 	static const struct device_ops ops = { .type = "debug-exit", .destroy = port_destroy };
 
 	return port_create(cfg, &ops, &bus_ops, PLATFORM_PORT_DEBUG_EXIT, 4, "code", out);
+}
+
+static uint64_t debug_log_read(struct device *dev, uint64_t offset, unsigned width)
+{
+	(void)dev;
+	(void)offset;
+	(void)width;
+	return DEBUG_LOG_THERE;
+}
+
+static void debug_log_write_rep(struct device *dev, uint64_t offset, unsigned width,
+				const void *buf, unsigned count)
+{
+	(void)offset;
+	(void)width;
+	(void)chardev_write(to_port(dev)->cfg.chardev, buf, count);
+}
+
+static void debug_log_write(struct device *dev, uint64_t offset, unsigned width, uint64_t value)
+{
+	uint8_t byte = (uint8_t)value;
+
+	debug_log_write_rep(dev, offset, width, &byte, 1);
+}
+
+int debug_log_create(const struct misc_port_config *cfg, struct device **out)
+{
+	static const struct bus_ops bus_ops = {
+		.max_width = 1,
+		.read = debug_log_read,
+		.write = debug_log_write,
+		.write_rep = debug_log_write_rep,
+		.reg_name = port_reg_name,
+	};
+	static const struct device_ops ops = { .type = "debug-log", .destroy = port_destroy };
+
+	return port_create(cfg, &ops, &bus_ops, PLATFORM_PORT_DEBUG_LOG, 1, "data", out);
 }

@@ -6,6 +6,7 @@
 #ifndef DEVICES_PC_MISC_PORTS_H
 #define DEVICES_PC_MISC_PORTS_H
 
+#include "backends/char/chardev.h"
 #include "base/bus.h"
 #include "base/clock.h"
 #include "base/power.h"
@@ -15,6 +16,7 @@ struct misc_port_config {
 	struct bus *bus;
 	struct power power; /* sysctl_a, pvpanic, debug_exit */
 	struct clock *clock; /* speaker */
+	struct chardev *chardev; /* debug_log */
 };
 
 /* Port 0x80: keeps the last byte written, which reads back. Stateful for the crash dump. */
@@ -43,5 +45,11 @@ int pvpanic_create(const struct misc_port_config *cfg, struct device **out) __mu
  * POWER_OFF, anything else as POWER_CRASHED with the value as detail.
  */
 int debug_exit_create(const struct misc_port_config *cfg, struct device **out) __must_check;
+
+/*
+ * Port 0x402, the log of firmware: bytes written go to the chardev, as far as it takes
+ * them; it reads 0xe9, by which firmware knows that somebody listens.
+ */
+int debug_log_create(const struct misc_port_config *cfg, struct device **out) __must_check;
 
 #endif

@@ -509,6 +509,7 @@ static void describe_machine(struct rtc *r)
 	put16(&ram[0x34], above_16m / (64 * KIB));
 	store_le(&ram[0x5b], 3, min_u64(cfg->high_ram / (64 * KIB), 0xffffff));
 	ram[0x38] = 0x00;
+	ram[0x39] = 0x55; /* four IDE disks, whose CHS is translated as LBA is */
 	ram[0x3d] = 0x02; /* boot from the first disk */
 	ram[0x5f] = (uint8_t)(cfg->cpus - 1);
 	for (unsigned i = 0x10; i < 0x2e; i++)

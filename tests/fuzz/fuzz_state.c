@@ -80,7 +80,7 @@ static void arm(struct clock *clock, struct timer *t, uint64_t deadline)
 
 static struct device *make(unsigned kind, struct bus *bus, struct clock *clock)
 {
-	struct misc_port_config misc = { "dev", bus, { 0 }, clock };
+	struct misc_port_config misc = { .name = "dev", .bus = bus, .clock = clock };
 	struct device *dev = NULL;
 	struct toy *toy;
 	int ret = 0;

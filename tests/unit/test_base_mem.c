@@ -109,26 +109,54 @@ static void hole(void **state)
 
 static void rom(void **state)
 {
-	static char image[4096] = "firmware";
-	char buf[8] = { 0 };
+	char image[8192] = "firmware", buf[8] = { 0 };
+	const void *at;
+	struct mem m;
+
+	(void)state;
+	assert_int_equal(mem_init(&m, LOW + MIB), 0);
+	assert_int_equal(mem_add_rom(&m, 0xffffe000, image, sizeof(image)), 0);
+	memset(image, 0, sizeof(image)); /* it has been copied */
+	assert_null(mem_at(&m, 0xffffe000, 1));
+	at = mem_at_const(&m, 0xffffe000, 8192);
+	assert_non_null(at);
+	assert_ptr_not_equal(at, image);
+	assert_null(mem_at_const(&m, 0xffffe000, 8193)); /* not on into high RAM */
+	assert_null(mem_at_const(&m, 0xffffdfff, 1));
+	assert_int_equal(mem_read(&m, 0xffffe000, buf, 8), 0);
+	assert_memory_equal(buf, "firmware", 8);
+	assert_int_equal(mem_write(&m, 0xffffe000, "overwrit", 8), -EFAULT);
+	assert_memory_equal(at, "firmware", 8);
+	/* In its place among the regions, and no RAM. */
+	assert_int_equal(m.nr_regions, 3);
+	for (unsigned i = 0; i < m.nr_regions; i++)
+		assert_true(!i || m.regions[i - 1].gpa < m.regions[i].gpa);
+	assert_true(m.ram_size == LOW + MIB);
+	assert_true(mem_high_end(&m) == HIGH + MIB);
+	assert_non_null(mem_at(&m, HIGH, 1));
+	/* Tracking a ROM would be out of the bitmap. */
+	assert_int_equal(mem_dirty_start(&m), 0);
+	assert_null(mem_at(&m, 0xffffe000, 1));
+	assert_non_null(mem_at_const(&m, 0xffffe000, 1));
+	mem_destroy(&m);
+}
+
+static void rom_refused(void **state)
+{
+	static const char image[8192];
 	struct mem m;
 
 	(void)state;
 	assert_int_equal(mem_init(&m, MIB), 0);
-	m.regions[m.nr_regions++] = (struct mem_region){
-		.gpa = 0xfffff000, .size = sizeof(image), .hva = image, .readonly = true
-	};
-	assert_null(mem_at(&m, 0xfffff000, 1));
-	assert_ptr_equal(mem_at_const(&m, 0xfffff000, 4096), image);
-	assert_null(mem_at_const(&m, 0xfffff000, 4097));
-	assert_int_equal(mem_read(&m, 0xfffff000, buf, 8), 0);
-	assert_memory_equal(buf, "firmware", 8);
-	assert_int_equal(mem_write(&m, 0xfffff000, "overwrit", 8), -EFAULT);
-	assert_memory_equal(image, "firmware", 8);
-	/* Tracking a ROM would be out of the bitmap. */
-	assert_int_equal(mem_dirty_start(&m), 0);
-	assert_null(mem_at(&m, 0xfffff000, 1));
-	assert_non_null(mem_at_const(&m, 0xfffff000, 1));
+	assert_int_equal(mem_add_rom(&m, MIB, image, 0), -EINVAL);
+	assert_int_equal(mem_add_rom(&m, MIB + 1, image, 4096), -EINVAL);
+	assert_int_equal(mem_add_rom(&m, MIB, image, 4095), -EINVAL);
+	assert_int_equal(mem_add_rom(&m, UINT64_MAX - 4095, image, 8192), -EINVAL);
+	assert_int_equal(mem_add_rom(&m, 0, image, 4096), -EEXIST);
+	assert_int_equal(mem_add_rom(&m, MIB - 4096, image, 8192), -EEXIST);
+	for (unsigned i = 1; i < MEM_MAX_REGIONS; i++)
+		assert_int_equal(mem_add_rom(&m, i * MIB, image, 4096), 0);
+	assert_int_equal(mem_add_rom(&m, GIB, image, 4096), -ENOSPC);
 	mem_destroy(&m);
 }
 
@@ -192,8 +220,9 @@ static void dirty(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(sizes), cmocka_unit_test(edges),  cmocka_unit_test(hole),
-		cmocka_unit_test(rom),   cmocka_unit_test(copies), cmocka_unit_test(dirty),
+		cmocka_unit_test(sizes), cmocka_unit_test(edges),       cmocka_unit_test(hole),
+		cmocka_unit_test(rom),   cmocka_unit_test(rom_refused), cmocka_unit_test(copies),
+		cmocka_unit_test(dirty),
 	};
 
 	return cmocka_run_group_tests_name("base_mem", tests, NULL, NULL);

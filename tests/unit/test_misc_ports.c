@@ -15,11 +15,31 @@
 #include "devices/pci/rcr.h"
 #include "tests/unit/fake.h"
 
+/* A chardev that is full after a few bytes. */
+struct log {
+	struct chardev c;
+	uint8_t taken[8];
+	size_t len;
+};
+
+static size_t log_write(struct chardev *c, const uint8_t *buf, size_t len)
+{
+	struct log *log = container_of(c, struct log, c);
+	size_t n = min_u64(len, sizeof(log->taken) - log->len);
+
+	memcpy(log->taken + log->len, buf, n);
+	log->len += n;
+	return n;
+}
+
+static const struct chardev_ops log_ops = { .write = log_write };
+
 struct fixture {
 	struct bus bus;
 	struct fake_clock clock;
 	struct fake_power power;
 	struct misc_port_config cfg;
+	struct log log;
 };
 
 static int setup(void **state)
@@ -29,7 +49,14 @@ static int setup(void **state)
 	memset(&f, 0, sizeof(f));
 	bus_init(&f.bus);
 	fake_clock_init(&f.clock);
-	f.cfg = (struct misc_port_config){ "dev0", &f.bus, fake_power(&f.power), &f.clock.clock };
+	f.cfg = (struct misc_port_config){
+		.name = "dev0",
+		.bus = &f.bus,
+		.power = fake_power(&f.power),
+		.clock = &f.clock.clock,
+		.chardev = &f.log.c,
+	};
+	f.log.c.ops = &log_ops;
 	*state = &f;
 	return 0;
 }
@@ -224,6 +251,29 @@ static void names(void **state)
 	}
 }
 
+static void debug_log(void **state)
+{
+	struct fixture *f = *state;
+	const char *name, *reg;
+	struct device *dev;
+
+	assert_int_equal(inb(&f->bus, 0x402), 0xff);
+	assert_int_equal(debug_log_create(&f->cfg, &dev), 0);
+	assert_int_equal(inb(&f->bus, 0x402), 0xe9);
+	outb(&f->bus, 0x402, 'a');
+	assert_true(bus_write_rep(&f->bus, BUS_PIO, 0x402, "bcde", 1, 4));
+	assert_int_equal(f->log.len, 5);
+	/* What finds no room is lost, and the guest does not wait. */
+	assert_true(bus_write_rep(&f->bus, BUS_PIO, 0x402, "fghij", 1, 5));
+	outb(&f->bus, 0x402, 'k');
+	assert_memory_equal(f->log.taken, "abcdefgh", 8);
+	assert_true(bus_name(&f->bus, BUS_PIO, 0x402, true, &name, &reg));
+	assert_string_equal(reg, "data");
+	device_reset(dev);
+	device_destroy(dev);
+	assert_int_equal(inb(&f->bus, 0x402), 0xff);
+}
+
 static void reset_control(void **state)
 {
 	struct fixture *f = *state;
@@ -258,8 +308,8 @@ static void reset_control(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(post),       T(sysctl_a), T(speaker),       T(pvpanic),
-		T(debug_exit), T(names),    T(reset_control),
+		T(post),       T(sysctl_a), T(speaker),   T(pvpanic),
+		T(debug_exit), T(names),    T(debug_log), T(reset_control),
 	};
 
 	return cmocka_run_group_tests_name("misc_ports", tests, NULL, NULL);

@@ -144,6 +144,9 @@ static void config_bytes(void **state)
 	assert_int_equal(rd(f, 0x5f), 3);
 	assert_int_equal(rd(f, 0x10), 0);
 	assert_int_equal(rd(f, 0x14), 0x02);
+	assert_int_equal(rd(f, 0x38), 0);
+	assert_int_equal(rd(f, 0x39), 0x55); /* LBA translation for each of four disks */
+	assert_int_equal(rd(f, 0x3d), 2); /* boot from the first disk */
 	for (unsigned i = 0x10; i < 0x2e; i++)
 		sum += rd(f, (uint8_t)i);
 	assert_int_equal(rd(f, 0x2e) << 8 | rd(f, 0x2f), sum);
