@@ -55,6 +55,13 @@ void pci_dev_init(struct pci_dev *pd, struct pci_host *host, struct device *dev,
 			    header_regs[i].wmask);
 }
 
+void pci_bar_share(struct pci_dev *pd, unsigned bar, struct device *const *owners, unsigned nr)
+{
+	assert(pd->bars[bar].type != PCI_BAR_NONE && is_pow2(nr) && nr <= pd->bars[bar].size);
+	pd->bars[bar].owners = owners;
+	pd->bars[bar].nr_owners = nr;
+}
+
 void pci_add_bar(struct pci_dev *pd, unsigned bar, enum pci_bar_type type, uint64_t size,
 		 const struct bus_ops *ops)
 {
@@ -62,6 +69,7 @@ void pci_add_bar(struct pci_dev *pd, unsigned bar, enum pci_bar_type type, uint6
 
 	assert(bar < PCI_NR_BARS && pd->bars[bar].type == PCI_BAR_NONE && is_pow2(size));
 	pd->bars[bar] = (struct pci_bar){ .type = type, .size = size, .ops = ops };
+	pci_bar_share(pd, bar, &pd->dev, 1);
 	switch (type) {
 	case PCI_BAR_IO:
 		assert(size >= 4 && size <= 256);
@@ -161,6 +169,14 @@ static void bar_set_refused(struct pci_dev *pd, struct pci_bar *bar, bool refuse
 		atomic_fetch_sub(&pd->host->nr_refused, 1);
 }
 
+static void bar_remove_parts(struct pci_dev *pd, const struct pci_bar *bar, uint64_t addr,
+			     unsigned nr)
+{
+	for (unsigned i = 0; i < nr; i++)
+		(void)bus_remove(pd->host->bus, bar_space(bar),
+				 addr + i * (bar->size / bar->nr_owners));
+}
+
 static void bar_unmap(struct pci_dev *pd, struct pci_bar *bar)
 {
 	bar_set_refused(pd, bar, false);
@@ -168,13 +184,29 @@ static void bar_unmap(struct pci_dev *pd, struct pci_bar *bar)
 		return;
 	for (struct pci_eventfd *e = bar->eventfds; e; e = e->next)
 		eventfd_bind(pd, bar, e, false);
-	(void)bus_remove(pd->host->bus, bar_space(bar), bar->addr);
+	bar_remove_parts(pd, bar, bar->addr, bar->nr_owners);
 	bar->mapped = false;
+}
+
+static int bar_add_parts(struct pci_dev *pd, struct pci_bar *bar, uint64_t addr)
+{
+	uint64_t part = bar->size / bar->nr_owners;
+
+	for (unsigned i = 0; i < bar->nr_owners; i++) {
+		int ret = bus_add(pd->host->bus, bar_space(bar), addr + i * part, part,
+				  bar->owners[i], bar->ops);
+
+		if (ret) {
+			bar_remove_parts(pd, bar, addr, i);
+			return ret;
+		}
+	}
+	return 0;
 }
 
 static void bar_map(struct pci_dev *pd, struct pci_bar *bar, uint64_t addr)
 {
-	int ret = bus_add(pd->host->bus, bar_space(bar), addr, bar->size, pd->dev, bar->ops);
+	int ret = bar_add_parts(pd, bar, addr);
 
 	bar_set_refused(pd, bar, ret == -EEXIST || ret == -ENOSPC);
 	if (ret)

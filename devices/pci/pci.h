@@ -62,6 +62,8 @@ struct pci_bar {
 	uint64_t size; /* bytes, a power of 2 */
 	const struct bus_ops *ops; /* offsets count from the start of the BAR */
 	struct pci_eventfd *eventfds;
+	struct device *const *owners; /* who answers, each in a part of it: pci_bar_share() */
+	unsigned nr_owners;
 	bool mapped;
 	bool refused; /* something else is where it should be */
 	uint64_t addr; /* where it is mapped */
@@ -107,6 +109,12 @@ void pci_dev_init(struct pci_dev *pd, struct pci_host *host, struct device *dev,
 /* size: a power of 2, at least 16 (memory) or 4, at most 256 (I/O). MEM64 takes two. */
 void pci_add_bar(struct pci_dev *pd, unsigned bar, enum pci_bar_type type, uint64_t size,
 		 const struct bus_ops *ops);
+
+/*
+ * Divides a BAR into nr equal parts, each for a device of its own: handlers get that device,
+ * its lock held, and offsets that count from the start of its part. owners lives as long as pd.
+ */
+void pci_bar_share(struct pci_dev *pd, unsigned bar, struct device *const *owners, unsigned nr);
 
 /*
  * Appends a capability of len bytes: id, link, then body (len - 2 bytes). Returns its
