@@ -3,11 +3,15 @@
 # Install the Debian packages that a purpose needs and this machine lacks. Silent when it lacks
 # none. Uses root's rights, or sudo.
 #
-# Usage: deps.sh PURPOSE ...	build, check, lab, demo, bench
+# Usage: deps.sh PURPOSE ...	build, check, lab, demo, bench, disk
 set -euo pipefail
 
 BUILD="gcc make libc6-dev pkg-config libfdt-dev acpica-tools libcjson-dev"
 LAB="busybox-static cpio e2fsprogs lz4 xz-utils zstd qemu-system-x86"
+# guests/linux/mkdebian.sh
+DISK="mmdebstrap uidmap fdisk e2fsprogs grub-common grub-pc-bin"
+# What the tests' guests run, read and are started by.
+GUESTS="fio genisoimage seabios"
 CHECK="clang clang-runtime libcmocka-dev clang-format clang-tidy cppcheck shellcheck device-tree-compiler mandoc python3-jsonschema libxml2-utils"
 
 die() {
@@ -15,15 +19,16 @@ die() {
 	exit 1
 }
 
-[ $# -gt 0 ] || die "usage: deps.sh build|check|lab|demo|bench ..."
+[ $# -gt 0 ] || die "usage: deps.sh build|check|lab|demo|bench|disk ..."
 wanted=
 for purpose in "$@"; do
 	case $purpose in
 	build) wanted+=" $BUILD" ;;
-	check) wanted+=" $BUILD $LAB $CHECK" ;;
+	check) wanted+=" $BUILD $LAB $CHECK $DISK $GUESTS" ;;
+	disk) wanted+=" $DISK" ;;
 	lab) wanted+=" $LAB" ;;
 	demo | bench) wanted+=" $BUILD $LAB" ;;
-	*) die "unknown purpose '$purpose': build, check, lab, demo or bench" ;;
+	*) die "unknown purpose '$purpose': build, check, lab, demo, bench or disk" ;;
 	esac
 done
 command -v apt-get >/dev/null ||

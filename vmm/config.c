@@ -33,12 +33,13 @@ static int parse_word(const char *what, const char *value, const char *const *wo
 	return err_set(err, -EINVAL, "%s=%s: must be one of: %s", what, value, list);
 }
 
-/* A key of a compound option: a string, or one of words. */
+/* A key of a compound option: a string, one of words, or a number. */
 struct key {
 	const char *name;
 	size_t offset; /* in the struct that the option fills */
-	const char *const *words; /* NULL: a string (const char *), else an unsigned */
-	size_t max_len; /* of a string; 0: any */
+	const char *const *words; /* an unsigned, which of them; NULL: it is no word */
+	size_t max_len; /* of a string (const char *); 0: any */
+	unsigned max; /* of a number (unsigned) from 1 on; 0: it is no number */
 };
 
 static const struct key *key_find(const struct key *keys, size_t nr, const char *name)
@@ -60,6 +61,15 @@ static int key_store(const struct key *key, const char *option, char *value, voi
 				  err);
 	if (!*value)
 		return err_set(err, -EINVAL, "%s=: a value is missing", what);
+	if (key->max) {
+		uint64_t number;
+
+		if (util_parse_uint(value, 1, key->max, &number))
+			return err_set(err, -EINVAL, "%s=%s: must be a number from 1 to %u", what,
+				       value, key->max);
+		*(unsigned *)(void *)((char *)out + key->offset) = (unsigned)number;
+		return 0;
+	}
 	if (key->max_len && strlen(value) > key->max_len)
 		return err_set(err, -EINVAL, "%s=%s: %zu characters, at most %zu", what, value,
 			       strlen(value), key->max_len);
@@ -115,17 +125,20 @@ static int parse_keys(const char *option, char *text, const struct key *keys, si
 
 static int parse_disk(struct config *cfg, const char *option, char *value, struct err *err)
 {
-	static const char *const interfaces[] = { [DISK_VIRTIO] = "virtio", NULL };
+	static const char *const interfaces[] = {
+		[DISK_VIRTIO] = "virtio", [DISK_IDE] = "ide", NULL
+	};
 	static const char *const formats[] = { [DISK_RAW] = "raw", NULL };
 	static const char *const off_on[] = { "off", "on", NULL };
 	static const char *const on_off[] = { "on", "off", NULL };
 	static const struct key keys[] = {
-		{ "path", offsetof(struct disk_config, path), NULL, 0 },
-		{ "if", offsetof(struct disk_config, interface), interfaces, 0 },
-		{ "format", offsetof(struct disk_config, format), formats, 0 },
-		{ "readonly", offsetof(struct disk_config, readonly), off_on, 0 },
-		{ "serial", offsetof(struct disk_config, serial), NULL, 20 },
-		{ "ioeventfd", offsetof(struct disk_config, no_ioeventfd), on_off, 0 },
+		{ "path", offsetof(struct disk_config, path), NULL, 0, 0 },
+		{ "if", offsetof(struct disk_config, interface), interfaces, 0, 0 },
+		{ "format", offsetof(struct disk_config, format), formats, 0, 0 },
+		{ "readonly", offsetof(struct disk_config, readonly), off_on, 0, 0 },
+		{ "serial", offsetof(struct disk_config, serial), NULL, 20, 0 },
+		{ "ioeventfd", offsetof(struct disk_config, no_ioeventfd), on_off, 0, 0 },
+		{ "boot", offsetof(struct disk_config, boot), NULL, 0, CONFIG_MAX_BOOT },
 	};
 	struct disk_config *disk = &cfg->disks[cfg->nr_disks];
 
@@ -135,8 +148,68 @@ static int parse_disk(struct config *cfg, const char *option, char *value, struc
 		return -EINVAL;
 	if (!disk->path)
 		return err_set(err, -EINVAL, "%s: path=FILE is missing", option);
+	for (unsigned i = 0; disk->boot && i < cfg->nr_disks; i++)
+		if (cfg->disks[i].boot == disk->boot)
+			return err_set(err, -EINVAL, "%s: boot=%u: another disk has that place",
+				       option, disk->boot);
 	cfg->nr_disks++;
 	return 0;
+}
+
+static int parse_cdrom(struct config *cfg, const char *option, char *value, struct err *err)
+{
+	struct disk_config *disk = &cfg->disks[cfg->nr_disks];
+
+	if (cfg->nr_disks == CONFIG_MAX_DISKS)
+		return err_set(err, -EINVAL, "%s: at most %d disks", option, CONFIG_MAX_DISKS);
+	disk->path = value;
+	disk->interface = DISK_IDE;
+	disk->readonly = true;
+	disk->cdrom = true;
+	cfg->nr_disks++;
+	return 0;
+}
+
+/* Disks take the places in order; a CD-ROM likes to be the second channel's master. */
+static int place_ide(struct config *cfg, struct err *err)
+{
+	static const unsigned for_cdroms[CONFIG_MAX_IDE] = { 2, 3, 1, 0 };
+	bool taken[CONFIG_MAX_IDE] = { false };
+	unsigned disks = 0;
+
+	for (unsigned pass = 0; pass < 2; pass++) {
+		for (unsigned i = 0; i < cfg->nr_disks; i++) {
+			struct disk_config *d = &cfg->disks[i];
+
+			if (d->interface != DISK_IDE || d->cdrom != pass)
+				continue;
+			if (disks++ == CONFIG_MAX_IDE)
+				return err_set(
+					err, -EINVAL, "%s %s: a PC has places for %d IDE drives",
+					d->cdrom ? "--cdrom" : "--disk", d->path, CONFIG_MAX_IDE);
+			for (unsigned k = 0; k < CONFIG_MAX_IDE; k++) {
+				d->ide = d->cdrom ? for_cdroms[k] : k;
+				if (!taken[d->ide])
+					break;
+			}
+			taken[d->ide] = true;
+		}
+	}
+	return 0;
+}
+
+unsigned config_boot_order(const struct config *cfg, unsigned order[CONFIG_MAX_DISKS])
+{
+	unsigned n = 0;
+
+	for (unsigned place = 1; place <= CONFIG_MAX_BOOT; place++)
+		for (unsigned i = 0; i < cfg->nr_disks; i++)
+			if (cfg->disks[i].boot == place)
+				order[n++] = i;
+	for (unsigned i = 0; i < cfg->nr_disks; i++)
+		if (!cfg->disks[i].boot)
+			order[n++] = i;
+	return n;
 }
 
 static int parse_serial(struct config *cfg, const char *option, char *value, struct err *err)
@@ -271,15 +344,21 @@ struct option {
 static const struct option options[] = {
 	{ "--kernel", ARG_NEEDED, false, "FILE", "boot this kernel: a bzImage, or an ELF with a PVH note",
 	  offsetof(struct config, kernel), NULL },
+	{ "--firmware", ARG_NEEDED, false, "FILE|seabios",
+	  "or boot the disks as a PC does, through a BIOS: this image, or Debian's SeaBIOS",
+	  offsetof(struct config, firmware), NULL },
+	{ "--firmware-log", ARG_NEEDED, false, "FILE", "what the firmware tells of its work",
+	  offsetof(struct config, firmware_log), NULL },
 	{ "--initrd", ARG_NEEDED, false, "FILE", "the initial RAM disk to hand to it",
 	  offsetof(struct config, initrd), NULL },
 	{ "--append", ARG_NEEDED, false, "STRING", "the kernel's command line",
 	  offsetof(struct config, append), NULL },
 	{ "--cpus", ARG_NEEDED, false, "N", "virtual CPUs (1)", 0, parse_cpus },
 	{ "--memory", ARG_NEEDED, false, "SIZE", "guest RAM, such as 512M or 2G (256M)", 0, parse_memory },
-	{ "--disk", ARG_NEEDED, true, "path=FILE[,if=virtio][,format=raw][,readonly=on|off][,serial=STR]"
-	  "[,ioeventfd=on|off]",
-	  "a disk; may be given again", 0, parse_disk },
+	{ "--disk", ARG_NEEDED, true, "path=FILE[,if=virtio|ide][,format=raw][,readonly=on|off][,serial=STR]"
+	  "[,ioeventfd=on|off][,boot=N]",
+	  "a disk; may be given again, and is booted in this order or by N", 0, parse_disk },
+	{ "--cdrom", ARG_NEEDED, true, "FILE", "a CD-ROM drive with this image; may be given again", 0, parse_cdrom },
 	{ "--serial", ARG_NEEDED, true, "stdio|pty|file=PATH|socket=PATH|none",
 	  "what COM1 leads to (stdio); again for COM2 to COM4", 0, parse_serial },
 	{ "--pit", ARG_NEEDED, false, "kernel|none", "the interval timer (kernel)", 0, parse_pit },
@@ -303,7 +382,8 @@ static const struct option options[] = {
 
 void config_print_help(void)
 {
-	printf("usage: bantam run --kernel FILE [options]\n\n");
+	printf("usage: bantam run --kernel FILE [options]\n"
+	       "       bantam run --firmware FILE|seabios [options]\n\n");
 	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
 		const struct option *o = &options[i];
 
@@ -338,8 +418,25 @@ static int option_apply(struct config *cfg, const struct option *o, char *value,
 /* What cannot be seen from one option alone. */
 static int check_whole(const struct config *cfg, struct err *err)
 {
-	if (!cfg->kernel)
-		return err_set(err, -EINVAL, "--kernel FILE is missing: the kernel to boot");
+	if (!cfg->kernel && !cfg->firmware)
+		return err_set(
+			err, -EINVAL,
+			"--kernel FILE is missing, the kernel to boot; or --firmware seabios, "
+			"to boot a disk");
+	if (!cfg->firmware && cfg->firmware_log)
+		return err_set(err, -EINVAL, "--firmware-log %s: needs --firmware",
+			       cfg->firmware_log);
+	if (!cfg->firmware)
+		return 0;
+	if (cfg->kernel)
+		return err_set(err, -EINVAL,
+			       "--firmware %s: boots a disk; --kernel %s is booted without it",
+			       cfg->firmware, cfg->kernel);
+	if (cfg->initrd || cfg->append)
+		return err_set(err, -EINVAL,
+			       "--%s: needs --kernel; with --firmware the disk's own "
+			       "boot loader says it",
+			       cfg->initrd ? "initrd" : "append");
 	return 0;
 }
 
@@ -402,7 +499,9 @@ static enum config_result parse_args(struct config *cfg, int argc, char **argv, 
 		if (option_apply(cfg, o, value, err))
 			return CONFIG_USAGE;
 	}
-	return check_whole(cfg, err) ? CONFIG_USAGE : CONFIG_RUN;
+	if (place_ide(cfg, err) || check_whole(cfg, err))
+		return CONFIG_USAGE;
+	return CONFIG_RUN;
 }
 
 enum config_result config_parse(struct config *cfg, int argc, char **argv, struct err *err)

@@ -11,8 +11,11 @@
 
 #define CONFIG_MAX_DISKS 16
 #define CONFIG_MAX_SERIALS 4
+#define CONFIG_MAX_IDE 4 /* ide0 master, ide0 slave, ide1 master, ide1 slave */
+#define CONFIG_MAX_BOOT 99
+#define CONFIG_SEABIOS "seabios" /* Debian's, where its package puts it */
 
-enum disk_if { DISK_VIRTIO };
+enum disk_if { DISK_VIRTIO, DISK_IDE };
 enum disk_format { DISK_RAW };
 
 struct disk_config {
@@ -22,6 +25,9 @@ struct disk_config {
 	unsigned format; /* enum disk_format */
 	unsigned readonly;
 	unsigned no_ioeventfd; /* the guest's notifications exit to user space */
+	bool cdrom; /* --cdrom: an ATAPI drive, read-only */
+	unsigned ide; /* its place in CONFIG_MAX_IDE, where it is an IDE drive */
+	unsigned boot; /* its place in the firmware's boot order, 0: behind those with one */
 };
 
 enum serial_kind { SERIAL_STDIO, SERIAL_PTY, SERIAL_FILE, SERIAL_SOCKET, SERIAL_NONE };
@@ -34,7 +40,9 @@ struct serial_config {
 enum pit_kind { PIT_KERNEL, PIT_NONE };
 
 struct config {
-	const char *kernel;
+	const char *kernel; /* this or the firmware */
+	const char *firmware; /* a file, or CONFIG_SEABIOS */
+	const char *firmware_log; /* NULL: what it has to say is dropped */
 	const char *initrd;
 	const char *append;
 	uint64_t nr_cpus;
@@ -66,6 +74,9 @@ enum config_result { CONFIG_RUN, CONFIG_HELP, CONFIG_USAGE };
 enum config_result config_parse(struct config *cfg, int argc, char **argv,
 				struct err *err) __must_check;
 void config_free(struct config *cfg);
+
+/* Fills order with the disks' numbers, the one to boot from first. Returns how many. */
+unsigned config_boot_order(const struct config *cfg, unsigned order[CONFIG_MAX_DISKS]);
 
 /* The text of `bantam run --help`, made from the same table. */
 void config_print_help(void);

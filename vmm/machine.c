@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "base/platform.h"
+#include "devices/ide/ide.h"
 #include "devices/pc/i8042.h"
 #include "devices/pc/misc_ports.h"
 #include "devices/pc/pm.h"
@@ -21,11 +22,14 @@
 #include "devices/pc/uart.h"
 #include "devices/virtio/virtio_blk.h"
 #include "devices/virtio/virtio_pci.h"
+#include "firmware/rom.h"
+#include "vmm/bios.h"
 #include "vmm/verbs.h"
 
 /* --- files ------------------------------------------------------------------ */
 
-static int open_file(struct firmware_file *f, const char *option, const char *path, struct err *err)
+int machine_open_file(struct firmware_file *f, const char *option, const char *path,
+		      struct err *err)
 {
 	struct stat st;
 
@@ -59,8 +63,8 @@ static int open_firmware(struct firmware_config *fw, const struct config *cfg, s
 	};
 	for (unsigned i = 0; i < cfg->nr_serials; i++)
 		fw->facts |= FIRMWARE_COM1 << i;
-	ret = open_file(&fw->kernel, "--kernel", cfg->kernel, err);
-	return ret ? ret : open_file(&fw->initrd, "--initrd", cfg->initrd, err);
+	ret = machine_open_file(&fw->kernel, "--kernel", cfg->kernel, err);
+	return ret ? ret : machine_open_file(&fw->initrd, "--initrd", cfg->initrd, err);
 }
 
 static void close_firmware(struct firmware_config *fw)
@@ -84,7 +88,7 @@ static int open_disks(struct machine *m, struct err *err)
 		int ret = block_raw_open(&bc, &m->blocks[i], text, sizeof(text));
 
 		if (ret)
-			return err_set(err, ret, "--disk %s", text);
+			return err_set(err, ret, "%s %s", d->cdrom ? "--cdrom" : "--disk", text);
 	}
 	return 0;
 }
@@ -166,27 +170,123 @@ static int add_uart(struct machine *m, unsigned i, struct err *err)
 	return add(m, uart_create(&cfg, &dev), &dev, cfg.name, err);
 }
 
-static int add_disk(struct machine *m, unsigned i, struct err *err)
+static int add_virtio_disk(struct machine *m, unsigned i, unsigned number, struct err *err)
 {
 	char name[24];
 	struct virtio_blk_config cfg = {
 		.name = name,
 		.pci = m->pci,
-		.devfn = -1,
+		.devfn = MACHINE_DISK_SLOT(i) << 3,
 		.mem = &m->mem,
 		.block = m->blocks[i],
 		.no_ioeventfd = m->cfg->disks[i].no_ioeventfd,
 	};
+	struct block_stages *stages;
 	int ret;
 
-	snprintf(name, sizeof(name), "virtio-blk%u", i);
-	cfg.stages = observe_disk(&m->observe, name);
-	if (!cfg.stages)
+	snprintf(name, sizeof(name), "virtio-blk%u", number);
+	stages = observe_disk(&m->observe, name);
+	if (!stages)
 		return err_set(err, -ENOMEM, "%s: %s", name, strerror(ENOMEM));
+	cfg.stages = stages;
 	ret = virtio_blk_create(&cfg, &m->disks[i]);
 	if (!ret)
-		m->observe.doorbells[i] = virtio_pci_virtio(m->disks[i]);
+		observe_doorbells(&m->observe, virtio_pci_virtio(m->disks[i]));
 	return add(m, ret, &m->disks[i], name, err);
+}
+
+/* The drives of an IDE channel, from those of the disks that are its. */
+static int fill_channel(struct machine *m, unsigned channel, struct ide_channel_config *cfg,
+			struct err *err)
+{
+	for (unsigned i = 0; i < m->cfg->nr_disks; i++) {
+		const struct disk_config *d = &m->cfg->disks[i];
+		struct ide_drive_config *drive = &cfg->drives[d->ide % IDE_NR_DRIVES];
+		char name[24];
+
+		if (d->interface != DISK_IDE || d->ide / IDE_NR_DRIVES != channel)
+			continue;
+		snprintf(name, sizeof(name), "ide%u-%s", channel,
+			 d->ide % IDE_NR_DRIVES ? "slave" : "master");
+		drive->cdrom = d->cdrom;
+		drive->block = m->blocks[i];
+		drive->stages = observe_disk(&m->observe, name);
+		if (!drive->stages)
+			return err_set(err, -ENOMEM, "%s: %s", name, strerror(ENOMEM));
+	}
+	return 0;
+}
+
+/* Both channels and the function over them, where there is a drive at all. */
+static int add_ide(struct machine *m, struct err *err)
+{
+	static const struct {
+		const char *name;
+		uint16_t port, control_port;
+		unsigned irq;
+	} channels[IDE_NR_CHANNELS] = {
+		{ "ide0", PLATFORM_PORT_IDE0, PLATFORM_PORT_IDE0_CONTROL, PLATFORM_IRQ_IDE0 },
+		{ "ide1", PLATFORM_PORT_IDE1, PLATFORM_PORT_IDE1_CONTROL, PLATFORM_IRQ_IDE1 },
+	};
+	struct piix_ide_config piix = {
+		.name = "piix-ide",
+		.pci = m->pci,
+		.devfn = PLATFORM_PCI_IDE,
+	};
+	struct device *dev = NULL;
+	bool any = false;
+	int ret;
+
+	for (unsigned i = 0; i < m->cfg->nr_disks; i++)
+		any |= m->cfg->disks[i].interface == DISK_IDE;
+	if (!any)
+		return 0;
+	for (unsigned i = 0; i < IDE_NR_CHANNELS; i++) {
+		struct ide_channel_config cfg = {
+			.name = channels[i].name,
+			.bus = &m->bus,
+			.mem = &m->mem,
+			.port = channels[i].port,
+			.control_port = channels[i].control_port,
+			.irq = kvm_irq(&m->kvm, channels[i].irq),
+		};
+
+		ret = fill_channel(m, i, &cfg, err);
+		if (ret)
+			return ret;
+		ret = add(m, ide_channel_create(&cfg, &m->ide[i]), &m->ide[i], cfg.name, err);
+		if (ret)
+			return ret;
+		piix.channels[i] = m->ide[i];
+	}
+	return add(m, piix_ide_create(&piix, &dev), &dev, piix.name, err);
+}
+
+static int add_disks(struct machine *m, struct err *err)
+{
+	unsigned number = 0;
+	int ret = add_ide(m, err);
+
+	for (unsigned i = 0; i < m->cfg->nr_disks && !ret; i++)
+		if (m->cfg->disks[i].interface == DISK_VIRTIO)
+			ret = add_virtio_disk(m, i, number++, err);
+	return ret;
+}
+
+/* What firmware asks of the machine, and the port on which it tells what it does. */
+static int add_fw_cfg(struct machine *m, struct err *err)
+{
+	const struct misc_port_config log = {
+		.name = "debug-log",
+		.bus = &m->bus,
+		.chardev = m->firmware_log,
+	};
+	struct device *dev = NULL;
+	int ret = add(m, bios_fw_cfg_create(m, &dev), &dev, "fw-cfg", err);
+
+	if (ret || !m->firmware_log)
+		return ret;
+	return add(m, debug_log_create(&log, &dev), &dev, log.name, err);
 }
 
 static int wire_devices(struct machine *m, struct err *err)
@@ -265,8 +365,10 @@ static int wire_devices(struct machine *m, struct err *err)
 	}
 	for (unsigned i = 0; i < m->cfg->nr_serials && !ret; i++)
 		ret = add_uart(m, i, err);
-	for (unsigned i = 0; i < m->cfg->nr_disks && !ret; i++)
-		ret = add_disk(m, i, err);
+	if (!ret)
+		ret = add_disks(m, err);
+	if (!ret && m->cfg->firmware)
+		ret = add_fw_cfg(m, err);
 	return ret;
 }
 
@@ -456,7 +558,7 @@ int machine_create(struct machine *m, const struct config *cfg, struct err *err)
 	m->signals.fd = -1;
 	for (unsigned i = 0; i < MACHINE_NR_OUTPUTS; i++)
 		m->outputs[i] = -1;
-	m->firmware.kernel.fd = m->firmware.initrd.fd = -1;
+	m->firmware.kernel.fd = m->firmware.initrd.fd = m->rom.fd = -1;
 	pthread_mutex_init(&m->lock, NULL);
 	bus_init(&m->bus);
 	m->has_bus = true;
@@ -472,9 +574,13 @@ int machine_create(struct machine *m, const struct config *cfg, struct err *err)
 	if (!ret)
 		ret = create_memory(&m->mem, cfg, err);
 	if (!ret)
+		ret = bios_open_rom(m, err);
+	if (!ret)
 		ret = create_kvm(m, err);
 	if (!ret)
 		ret = open_serials(m, err);
+	if (!ret)
+		ret = bios_open_log(m, err);
 	if (!ret)
 		ret = wire_devices(m, err);
 	if (!ret)
@@ -501,6 +607,7 @@ void machine_destroy(struct machine *m)
 		block_destroy(m->blocks[i]);
 	for (unsigned i = 0; i < CONFIG_MAX_SERIALS; i++)
 		chardev_destroy(m->chardevs[i]);
+	chardev_destroy(m->firmware_log);
 	for (unsigned i = 0; i < MACHINE_NR_OUTPUTS; i++)
 		if (m->outputs[i] >= 0)
 			close(m->outputs[i]);
@@ -508,6 +615,8 @@ void machine_destroy(struct machine *m)
 		kvm_destroy(&m->kvm);
 	mem_destroy(&m->mem);
 	close_firmware(&m->firmware);
+	if (m->rom.fd >= 0)
+		close(m->rom.fd);
 	if (m->signals.fd >= 0)
 		close(m->signals.fd);
 	if (m->has_clock)
@@ -518,6 +627,20 @@ void machine_destroy(struct machine *m)
 		bus_destroy(&m->bus);
 	observe_destroy(&m->observe);
 	pthread_mutex_destroy(&m->lock);
+}
+
+/* What is done before the first instruction: by a real firmware's means, or instead of it. */
+static int load_guest(struct machine *m, struct boot_entry *entry, struct err *err)
+{
+	int ret;
+
+	if (m->cfg->firmware)
+		return rom_reset(&m->mem, &m->rom, entry, err);
+	ret = firmware_load(&m->mem, &m->firmware, entry, err);
+	if (ret)
+		return ret;
+	ret = pci_assign(m->pci);
+	return ret ? err_set(err, ret, "no room for the PCI functions' BARs") : 0;
 }
 
 int machine_reset(struct machine *m, struct err *err)
@@ -531,12 +654,9 @@ int machine_reset(struct machine *m, struct err *err)
 	if (ret)
 		return err_set(err, ret, "cannot reset the interrupt controllers: %s",
 			       strerror(-ret));
-	ret = firmware_load(&m->mem, &m->firmware, &entry, err);
+	ret = load_guest(m, &entry, err);
 	if (ret)
 		return ret;
-	ret = pci_assign(m->pci);
-	if (ret)
-		return err_set(err, ret, "no room for the PCI functions' BARs");
 	for (unsigned i = 0; i < m->nr_vcpus; i++) {
 		ret = vcpu_reset(&m->vcpus[i], i ? NULL : &entry);
 		if (ret)
@@ -545,29 +665,52 @@ int machine_reset(struct machine *m, struct err *err)
 	return 0;
 }
 
+/* The tree that the kernel finds in RAM, or would without one; in a buffer of its own. */
+static int build_dtb(const struct config *cfg, struct mem *mem, const struct firmware_config *fw,
+		     void *buf, size_t *len, struct err *err)
+{
+	struct boot_entry entry;
+	const void *fdt;
+	int ret;
+
+	if (cfg->kernel) {
+		ret = firmware_load(mem, fw, &entry, err);
+		fdt = ret ? NULL : firmware_fdt_find(mem, len);
+		if (fdt)
+			memcpy(buf, fdt, *len);
+		return ret;
+	}
+	ret = firmware_fdt_build(fw, mem, 0, buf, *len);
+	if (ret < 0)
+		return err_set(err, ret, "cannot build the device tree: %s", strerror(-ret));
+	*len = (size_t)ret;
+	return 0;
+}
+
 int machine_dump_dtb(const struct config *cfg, struct err *err)
 {
+	size_t len = PLATFORM_FDT_END - PLATFORM_FDT_BASE;
+	void *buf = malloc(len);
 	struct firmware_config fw;
-	struct boot_entry entry;
 	struct mem mem = { 0 };
-	const void *fdt;
-	size_t len;
 	int ret, fd;
 
+	if (!buf)
+		return err_set(err, -ENOMEM, "out of memory");
 	ret = open_firmware(&fw, cfg, err);
 	if (!ret)
 		ret = create_memory(&mem, cfg, err);
 	if (!ret)
-		ret = firmware_load(&mem, &fw, &entry, err);
+		ret = build_dtb(cfg, &mem, &fw, buf, &len, err);
 	if (!ret) {
-		fdt = firmware_fdt_find(&mem, &len);
 		fd = open(cfg->dump_dtb, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-		ret = fd < 0 ? -errno : util_write_all(fd, fdt, len);
+		ret = fd < 0 ? -errno : util_write_all(fd, buf, len);
 		if (fd >= 0 && close(fd) && !ret)
 			ret = -errno;
 		if (ret)
 			err_set(err, ret, "--dump-dtb %s: %s", cfg->dump_dtb, strerror(-ret));
 	}
+	free(buf);
 	mem_destroy(&mem);
 	close_firmware(&fw);
 	return ret;

@@ -17,6 +17,7 @@
 #include "base/power.h"
 #include "cpu/kvm.h"
 #include "cpu/vcpu.h"
+#include "devices/ide/ide.h"
 #include "devices/pci/pci_host.h"
 #include "firmware/firmware.h"
 #include "vmm/config.h"
@@ -24,6 +25,9 @@
 #include "vmm/observe.h"
 
 #define MACHINE_MAX_DEVICES 64
+
+/* The PCI slot of disk i: behind the host bridge and the ISA bridge. */
+#define MACHINE_DISK_SLOT(i) (2 + (i))
 
 /* What is written at the end of a run. */
 enum machine_output { MACHINE_EXITS, MACHINE_PROFILE, MACHINE_TRACE, MACHINE_NR_OUTPUTS };
@@ -47,10 +51,13 @@ struct machine {
 	struct bus bus;
 
 	struct firmware_config firmware;
+	struct firmware_file rom; /* --firmware's image; fd -1: none */
+	struct chardev *firmware_log; /* NULL: none */
 	struct chardev *chardevs[CONFIG_MAX_SERIALS];
 	struct block *blocks[CONFIG_MAX_DISKS];
 	struct pci_host *pci;
-	struct device *disks[CONFIG_MAX_DISKS]; /* also in devices */
+	struct device *disks[CONFIG_MAX_DISKS]; /* virtio's, NULL for others; also in devices */
+	struct device *ide[IDE_NR_CHANNELS]; /* NULL where there are no drives; also in devices */
 	struct device *devices[MACHINE_MAX_DEVICES]; /* in order of creation */
 	unsigned nr_devices;
 	struct vcpu *vcpus;
@@ -91,6 +98,13 @@ void machine_destroy(struct machine *m);
  * No vCPU runs. 0, or -errno with one line in err.
  */
 int machine_reset(struct machine *m, struct err *err) __must_check;
+
+/*
+ * Opens a file that is read as a whole; path NULL: none, fd -1. 0, or -errno with one line in
+ * err.
+ */
+int machine_open_file(struct firmware_file *f, const char *option, const char *path,
+		      struct err *err) __must_check;
 
 /* The option and the path of an output, for a line to the user; path NULL: not asked for. */
 void machine_output_name(const struct config *cfg, enum machine_output out, const char **option,

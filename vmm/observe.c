@@ -70,6 +70,11 @@ struct block_stages *observe_disk(struct observe *o, const char *name)
 	return s;
 }
 
+void observe_doorbells(struct observe *o, const struct virtio_dev *vdev)
+{
+	o->doorbells[o->nr_doorbells++] = vdev;
+}
+
 void observe_start(struct observe *o)
 {
 	o->started = now();
@@ -604,9 +609,8 @@ static uint64_t count_doorbells(const struct observe *o)
 {
 	uint64_t n = 0;
 
-	for (unsigned i = 0; i < o->nr_disks; i++)
-		if (o->doorbells[i])
-			n += virtio_kicks(o->doorbells[i]);
+	for (unsigned i = 0; i < o->nr_doorbells; i++)
+		n += virtio_kicks(o->doorbells[i]);
 	return less(n, counter_get(&o->bus->eventfds_fired));
 }
 

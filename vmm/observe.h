@@ -36,8 +36,9 @@ struct observe {
 	struct trace trace;
 	bool tracing;
 	struct block_stages disks[OBSERVE_MAX_DISKS];
-	const struct virtio_dev *doorbells[OBSERVE_MAX_DISKS]; /* NULL: none of ours */
 	unsigned nr_disks;
+	const struct virtio_dev *doorbells[OBSERVE_MAX_DISKS]; /* whose kicks are counted */
+	unsigned nr_doorbells;
 	struct trace_point started; /* when the guest first ran */
 	struct timer tick;
 
@@ -63,6 +64,9 @@ int observe_ring(struct observe *o, const char *thread, struct trace_ring **ring
 
 /* The accounts of one more disk, at most OBSERVE_MAX_DISKS. NULL without memory for its ring. */
 struct block_stages *observe_disk(struct observe *o, const char *name) __must_check;
+
+/* Counts the kicks of one more device, at most OBSERVE_MAX_DISKS. */
+void observe_doorbells(struct observe *o, const struct virtio_dev *vdev);
 
 /*
  * What ticks while a profile runs, once a second: names are looked for, so that callers

@@ -82,13 +82,21 @@ static void pause_all(struct machine *m)
 	for (unsigned i = 0; i < m->nr_vcpus; i++)
 		vcpu_wait_paused(&m->vcpus[i]);
 	for (unsigned i = 0; i < m->cfg->nr_disks; i++)
-		virtio_pci_pause(m->disks[i]);
+		if (m->disks[i])
+			virtio_pci_pause(m->disks[i]);
+	for (unsigned i = 0; i < IDE_NR_CHANNELS; i++)
+		if (m->ide[i])
+			ide_channel_pause(m->ide[i]);
 }
 
 static void resume_all(struct machine *m)
 {
+	for (unsigned i = 0; i < IDE_NR_CHANNELS; i++)
+		if (m->ide[i])
+			ide_channel_resume(m->ide[i]);
 	for (unsigned i = 0; i < m->cfg->nr_disks; i++)
-		virtio_pci_resume(m->disks[i]);
+		if (m->disks[i])
+			virtio_pci_resume(m->disks[i]);
 	for (unsigned i = 0; i < m->nr_vcpus; i++)
 		vcpu_resume(&m->vcpus[i]);
 }
@@ -206,6 +214,8 @@ static int run_loop(struct machine *m, struct err *err)
 	pause_all(m);
 	for (unsigned i = 0; i < m->cfg->nr_serials; i++)
 		chardev_drain(m->chardevs[i], DRAIN_TIMEOUT_MS);
+	if (m->firmware_log)
+		chardev_drain(m->firmware_log, DRAIN_TIMEOUT_MS);
 	return ret;
 }
 

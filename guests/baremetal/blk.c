@@ -2,34 +2,16 @@
 /*
  * A virtio disk, polled: what is on it, what is written to it, and requests that are wrong.
  *
- * Sector n of the disk holds n in decimal, zeros in front, and a newline: 512 bytes. The
- * guest writes the same with a W in front to sectors 8 to 15, 100, and 1000 to 1063; the
- * host looks at the image afterwards. readonly and serial=STR on the command line are what
+ * Sector n of the disk holds n (lib/sector.h). The guest writes what is written to sectors 8
+ * to 15, 100, and 1000 to 1063; the host looks at the image afterwards. readonly and serial=STR on the command line are what
  * bantam was told; sectors=N is the disk's length.
  */
+#include "guests/baremetal/lib/sector.h"
 #include "guests/baremetal/lib/vblk.h"
 
 #define BIG 64 /* sectors in one request */
 
 static uint8_t buf[BIG * 512];
-
-static void expected(char *out, unsigned n, bool written)
-{
-	memset(out, '0', 511);
-	out[511] = '\n';
-	for (unsigned i = 510; n; i--, n /= 10)
-		out[i] = (char)('0' + n % 10);
-	if (written)
-		out[0] = 'W';
-}
-
-static bool holds(const uint8_t *p, unsigned n, bool written)
-{
-	char want[512];
-
-	expected(want, n, written);
-	return !memcmp(p, want, 512);
-}
 
 static void test_device(struct vblk *b)
 {
@@ -52,13 +34,14 @@ static void test_read(struct vblk *b)
 {
 	unsigned last = (unsigned)b->capacity - 1, bad = 0;
 
-	tap(vblk_request(b, VBLK_IN, 0, buf, 512) == VBLK_OK && holds(buf, 0, false), "sector 0");
-	tap(vblk_request(b, VBLK_IN, last, buf, 512) == VBLK_OK && holds(buf, last, false),
+	tap(vblk_request(b, VBLK_IN, 0, buf, 512) == VBLK_OK && sector_holds(buf, 0, false),
+	    "sector 0");
+	tap(vblk_request(b, VBLK_IN, last, buf, 512) == VBLK_OK && sector_holds(buf, last, false),
 	    "the last sector");
 	memset(buf, 0, sizeof(buf));
 	tap_is((uint64_t)vblk_request(b, VBLK_IN, 512, buf, sizeof(buf)), VBLK_OK, "64 sectors");
 	for (unsigned i = 0; i < BIG; i++)
-		bad += !holds(buf + 512 * i, 512 + i, false);
+		bad += !sector_holds(buf + 512 * i, 512 + i, false);
 	tap_is(bad, 0, "each of them");
 }
 
@@ -67,21 +50,22 @@ static void test_write(struct vblk *b)
 	unsigned bad = 0;
 
 	for (unsigned i = 0; i < 8; i++)
-		expected((char *)buf + 512 * i, 8 + i, true);
+		sector_fill(buf + 512 * i, 8 + i, true);
 	tap_is((uint64_t)vblk_request(b, VBLK_OUT, 8, buf, 8 * 512), VBLK_OK, "8 sectors written");
-	expected((char *)buf, 100, true);
+	sector_fill(buf, 100, true);
 	tap_is((uint64_t)vblk_request(b, VBLK_OUT, 100, buf, 512), VBLK_OK, "one more");
 	for (unsigned i = 0; i < BIG; i++)
-		expected((char *)buf + 512 * i, 1000 + i, true);
+		sector_fill(buf + 512 * i, 1000 + i, true);
 	tap_is((uint64_t)vblk_request(b, VBLK_OUT, 1000, buf, sizeof(buf)), VBLK_OK, "and 64");
 	tap_is((uint64_t)vblk_request(b, VBLK_FLUSH, 0, NULL, 0), VBLK_OK, "flush");
 	memset(buf, 0, sizeof(buf));
 	tap_is((uint64_t)vblk_request(b, VBLK_IN, 1000, buf, sizeof(buf)), VBLK_OK, "read again");
 	for (unsigned i = 0; i < BIG; i++)
-		bad += !holds(buf + 512 * i, 1000 + i, true);
+		bad += !sector_holds(buf + 512 * i, 1000 + i, true);
 	tap_is(bad, 0, "they hold what was written");
-	tap(vblk_request(b, VBLK_IN, 7, buf, 512) == VBLK_OK && holds(buf, 7, false) &&
-		    vblk_request(b, VBLK_IN, 16, buf, 512) == VBLK_OK && holds(buf, 16, false),
+	tap(vblk_request(b, VBLK_IN, 7, buf, 512) == VBLK_OK && sector_holds(buf, 7, false) &&
+		    vblk_request(b, VBLK_IN, 16, buf, 512) == VBLK_OK &&
+		    sector_holds(buf, 16, false),
 	    "their neighbours are untouched");
 }
 
@@ -117,7 +101,7 @@ static void test_shapes(struct vblk *b)
 	tap_is(done, 4, "four requests with one kick");
 	tap_is(bad, 0, "each says 1025 bytes written");
 	for (unsigned i = 0; i < 8; i++)
-		bad += !holds(buf + 512 * i, 20 + i, false) || status[i / 2] != VBLK_OK;
+		bad += !sector_holds(buf + 512 * i, 20 + i, false) || status[i / 2] != VBLK_OK;
 	tap_is(bad, 0, "scattered buffers hold what they should");
 }
 
@@ -132,7 +116,7 @@ static void test_wrong(struct vblk *b)
 	       "a byte offset that wraps around");
 	tap_is((uint64_t)vblk_request(b, VBLK_IN, 0, buf, 100), VBLK_IOERR, "no whole sector");
 	tap_is((uint64_t)vblk_request(b, 77, 0, buf, 512), VBLK_UNSUPP, "an unknown request");
-	tap(vblk_request(b, VBLK_IN, 5, buf, 512) == VBLK_OK && holds(buf, 5, false),
+	tap(vblk_request(b, VBLK_IN, 5, buf, 512) == VBLK_OK && sector_holds(buf, 5, false),
 	    "the disk works all the same");
 }
 
@@ -156,7 +140,7 @@ static void test_broken(struct vblk *b)
 		delay_us(100);
 	tap(vblk_status(b) & 0x40, "a buffer that is not RAM: DEVICE_NEEDS_RESET");
 	tap(vblk_start(b, VBLK_NO_VECTOR) && vblk_request(b, VBLK_IN, 6, buf, 512) == VBLK_OK &&
-		    holds(buf, 6, false),
+		    sector_holds(buf, 6, false),
 	    "it works after the reset");
 }
 
@@ -171,7 +155,7 @@ int main(void)
 	test_read(&b);
 	test_shapes(&b);
 	if (cmdline_has("readonly")) {
-		expected((char *)buf, 8, true);
+		sector_fill(buf, 8, true);
 		tap_is((uint64_t)vblk_request(&b, VBLK_OUT, 8, buf, 512), VBLK_IOERR,
 		       "a write is refused");
 	} else {

@@ -5,10 +5,10 @@
  *	disktool journal DEVICE [COUNT]		write record 0, 1, ... each flushed before the
  *						line "flushed N" is printed
  *	disktool check-journal IMAGE N		are the records 0 to N in the image?
- *	disktool dio DEVICE read|write [BYTES [SECONDS [LIMIT]]]
+ *	disktool dio DEVICE read|write|mixed [BYTES [SECONDS [LIMIT [COUNT]]]]
  *						direct I/O at random places, one request at a
- *						time, within the first LIMIT bytes; rate and
- *						latency percentiles
+ *						time, within the first LIMIT bytes, for SECONDS
+ *						or COUNT requests; rate and latency percentiles
  *
  * Linked statically, it runs in an initramfs without a C library.
  */
@@ -140,28 +140,38 @@ static int compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static int dio(const char *device, bool write, uint64_t bytes, uint64_t seconds, uint64_t limit)
+struct dio {
+	const char *op;
+	bool reads, writes; /* both: a request is one or the other by chance */
+	uint64_t bytes; /* of a request */
+	uint64_t seconds;
+	uint64_t limit; /* of the places, in bytes; 0: the whole device */
+	uint64_t count; /* of requests at most */
+};
+
+static int dio(const char *device, const struct dio *d)
 {
-	uint64_t state = 88172645463325252ull, blocks, start, before, end, spent;
+	uint64_t state = 88172645463325252ull, blocks, start, before, end, spent, bytes = d->bytes;
 	uint32_t *samples;
 	off_t size, at;
 	size_t n = 0;
 	void *block;
 	ssize_t done;
+	bool write;
 	int fd;
 
 	if (!bytes || bytes % 512 || bytes > MAX_BLOCK) {
 		fprintf(stderr, "disktool: bad block size\n");
 		return 1;
 	}
-	fd = open(device, (write ? O_WRONLY : O_RDONLY) | O_DIRECT);
+	fd = open(device, (!d->writes ? O_RDONLY : !d->reads ? O_WRONLY : O_RDWR) | O_DIRECT);
 	if (fd < 0)
 		return fail("cannot open", device);
 	size = lseek(fd, 0, SEEK_END);
 	if (size < 0)
 		return fail("cannot seek", device);
-	if (limit && (uint64_t)size > limit)
-		size = (off_t)limit;
+	if (d->limit && (uint64_t)size > d->limit)
+		size = (off_t)d->limit;
 	blocks = (uint64_t)size / bytes;
 	block = aligned_alloc(RECORD, (bytes + RECORD - 1) / RECORD * RECORD);
 	samples = malloc(MAX_SAMPLES * sizeof(*samples));
@@ -172,30 +182,49 @@ static int dio(const char *device, bool write, uint64_t bytes, uint64_t seconds,
 	memset(block, 0x5a, bytes);
 
 	start = now_ns();
-	end = start + seconds * 1000000000ull;
+	end = start + d->seconds * 1000000000ull;
 	do {
 		at = (off_t)(next_random(&state) % blocks * bytes);
+		write = d->writes && (!d->reads || next_random(&state) >> 63);
 		before = now_ns();
 		done = write ? pwrite(fd, block, bytes, at) : pread(fd, block, bytes, at);
 		if (done != (ssize_t)bytes)
 			return fail(write ? "cannot write" : "cannot read", device);
 		spent = now_ns() - before;
 		samples[n++] = spent > UINT32_MAX ? UINT32_MAX : (uint32_t)spent;
-	} while (before + spent < end && n < MAX_SAMPLES);
+	} while (before + spent < end && n < d->count);
 	spent = now_ns() - start;
 
 	qsort(samples, n, sizeof(*samples), compare);
 	printf("dio op=%s bytes=%llu n=%zu seconds=%.3f iops=%.1f p50_us=%.1f p90_us=%.1f "
 	       "p99_us=%.1f max_us=%.1f\n",
-	       write ? "write" : "read", (unsigned long long)bytes, n, (double)spent / 1e9,
+	       d->op, (unsigned long long)bytes, n, (double)spent / 1e9,
 	       (double)n * 1e9 / (double)spent, samples[n / 2] / 1e3, samples[n * 9 / 10] / 1e3,
 	       samples[n * 99 / 100] / 1e3, samples[n - 1] / 1e3);
 	return 0;
 }
 
+/* The arguments after "dio DEVICE"; there is one at least. */
+static bool dio_parse(struct dio *d, int argc, char **argv)
+{
+	uint64_t *numbers[] = { &d->bytes, &d->seconds, &d->limit, &d->count };
+	int i;
+
+	d->op = argv[0];
+	d->reads = strcmp(d->op, "write") != 0;
+	d->writes = strcmp(d->op, "read") != 0;
+	if (d->reads && d->writes && strcmp(d->op, "mixed") != 0)
+		return false;
+	for (i = 1; i < argc; i++)
+		if (i > 4 || !parse_number(argv[i], numbers[i - 1]))
+			return false;
+	return d->count > 0 && d->count <= MAX_SAMPLES;
+}
+
 int main(int argc, char **argv)
 {
-	uint64_t number = UINT64_MAX, bytes = 4096, seconds = 5, limit = 0;
+	struct dio d = { .bytes = 4096, .seconds = 5, .count = MAX_SAMPLES };
+	uint64_t number = UINT64_MAX;
 
 	if (argc >= 3 && argc <= 4 && !strcmp(argv[1], "journal")) {
 		if (argc == 4 && !parse_number(argv[3], &number))
@@ -204,16 +233,11 @@ int main(int argc, char **argv)
 	}
 	if (argc == 4 && !strcmp(argv[1], "check-journal"))
 		return parse_number(argv[3], &number) ? check_journal(argv[2], number) : 2;
-	if (argc >= 4 && argc <= 7 && !strcmp(argv[1], "dio") &&
-	    (!strcmp(argv[3], "read") || !strcmp(argv[3], "write"))) {
-		if ((argc > 4 && !parse_number(argv[4], &bytes)) ||
-		    (argc > 5 && !parse_number(argv[5], &seconds)) ||
-		    (argc > 6 && !parse_number(argv[6], &limit)))
-			return 2;
-		return dio(argv[2], !strcmp(argv[3], "write"), bytes, seconds, limit);
-	}
+	if (argc >= 4 && !strcmp(argv[1], "dio") && dio_parse(&d, argc - 3, argv + 3))
+		return dio(argv[2], &d);
 	fprintf(stderr, "usage: disktool journal DEVICE [COUNT]\n"
 			"       disktool check-journal IMAGE N\n"
-			"       disktool dio DEVICE read|write [BYTES [SECONDS [LIMIT]]]\n");
+			"       disktool dio DEVICE read|write|mixed "
+			"[BYTES [SECONDS [LIMIT [COUNT]]]]\n");
 	return 2;
 }

@@ -1,9 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Make a raw disk image: an ext4 file system with files of known content and their SHA256SUMS.
-# Needs no root, no mount, no loop device.
+# Make a raw disk image: an ext4 file system with files of known content and their SHA256SUMS; or a
+# CD of the same files. Needs no root, no mount, no loop device.
 #
 # Usage: mkdisk.sh OUT SIZE		SIZE like 64M, at least 16M
+#	 mkdisk.sh OUT.iso
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
 
@@ -12,8 +13,12 @@ die() {
 	exit 1
 }
 
-[ $# = 2 ] || die "usage: mkdisk.sh OUT SIZE"
-command -v mke2fs >/dev/null || die "mke2fs is not installed: install the package e2fsprogs"
+case $#:${1:-} in
+1:*.iso) tool=genisoimage package=genisoimage ;;
+2:*) tool=mke2fs package=e2fsprogs ;;
+*) die "usage: mkdisk.sh OUT SIZE | OUT.iso" ;;
+esac
+command -v $tool >/dev/null || die "$tool is not installed: install the package $package"
 tree=$(mktemp -d)
 trap 'rm -rf "$tree"' EXIT
 
@@ -27,6 +32,11 @@ seq -f 'block %017.0f' 1 83333 >"$tree/files/deep/er/blocks"
 chmod 755 "$tree"
 
 rm -f "$1.tmp"
+if [ $tool = genisoimage ]; then
+	genisoimage -quiet -R -V bantam -o "$1.tmp" "$tree" || die "cannot make $1"
+	mv "$1.tmp" "$1"
+	exit 0
+fi
 mke2fs -q -F -t ext4 -m 0 -L bantam -E root_owner=0:0,lazy_itable_init=0,nodiscard \
 	-d "$tree" "$1.tmp" "$2" >/dev/null || die "cannot make $1 with $2"
 mv "$1.tmp" "$1"

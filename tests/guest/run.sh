@@ -5,7 +5,7 @@
 # Usage: run.sh BANTAM GUESTS [NAME ...]
 #
 # BANTAM is the program, GUESTS the folder of the *.elf, NAME picks some of: real prot long uart
-# ports pci blk smp reset crash fdt exits counts profile live console signals. Prints TAP. Where /dev/kvm cannot be
+# ports pci blk smp reset crash fdt exits counts profile live console signals firmware. Prints TAP. Where /dev/kvm cannot be
 # used, everything runs in the lab instead; GUEST_LAB=1 asks for that.
 # TEST_OUT keeps the guests' output (a temporary folder).
 #
@@ -20,14 +20,19 @@ here=$(cd "$(dirname "$0")" && pwd)
 bantam=$(cd "$(dirname "$1")" && pwd)/${1##*/}
 guests=$(cd "$2" && pwd) || exit 2
 shift 2
-names=${*:-real prot long uart ports pci blk smp reset crash fdt exits counts profile live console signals}
+names=${*:-real prot long uart ports pci blk ide cdrom smp reset crash fdt exits counts profile live console signals firmware}
+
+# Where Debian's package has its images; in the lab they lie beside the guests.
+seabios=/usr/share/seabios
+[ ! -r "$guests/bios-256k.bin" ] || seabios=$guests
 
 if [ "${GUEST_LAB:-0}" = 1 ] || ! [ -r /dev/kvm ] || ! [ -w /dev/kvm ]; then
 	folder=$(mktemp -d)
 	trap 'rm -rf "$folder"' EXIT
 	mkdir "$folder/guests" "$folder/tests" "$folder/tests/guest"
 	cp "$bantam" "$folder/bantam"
-	cp "$guests"/*.elf "$guests/jsonget" "$folder/guests/"
+	cp "$guests"/*.elf "$guests/bootsect.bin" "$guests/jsonget" "$folder/guests/"
+	cp "$seabios"/bios.bin "$seabios"/bios-256k.bin "$folder/guests/" 2>/dev/null
 	cp "$here/run.sh" "$folder/tests/guest/"
 	cp "$here/../tap.sh" "$folder/tests/"
 	# RAM is only taken when it is touched: a guest of 5 GiB fits.
@@ -89,12 +94,13 @@ guest() {
 	is "$1: exit status" "$status" 0 "$1.err"
 }
 
-# make_disk FILE SECTORS [WRITTEN]: what guests/baremetal/blk.c says is on it
+# make_disk FILE SECTORS [WRITTEN [FIRST]]: what guests/baremetal/blk.c says is on it, and
+# ide.c; the first sector's number
 make_disk() {
-	awk -v n="$2" -v written="${3:-0}" 'BEGIN {
+	awk -v n="$2" -v written="${3:-0}" -v first="${4:-0}" 'BEGIN {
 		for (i = 0; i < n; i++) {
 			w = written && (i >= 8 && i < 16 || i == 100 || i >= 1000 && i < 1064)
-			printf "%s%0510d\n", w ? "W" : "0", i
+			printf "%s%0510d\n", w ? "W" : "0", i + first
 		}
 	}' >"$1"
 }
@@ -174,6 +180,79 @@ test_blk() {
 	guest blk-readonly blk "sectors=1001 readonly" --disk path=ro.img,readonly=on
 	check "blk-readonly: the image is as it was" cmp ro.img ro.copy
 	rm -f -- *.img ro.copy
+}
+
+# trimmed NAME PLACE FILE: the zeros in FILE that the guest says it has made on the disk there
+trimmed() {
+	sed -n "s/^# trimmed $2 //p" "$1.tap" | while read -r trim_first trim_count; do
+		dd if=/dev/zero of="$3" bs=512 seek="$trim_first" count="$trim_count" conv=notrunc \
+			2>/dev/null
+	done
+}
+
+# sector FILE N: the number that it holds
+sector() {
+	dd if="$1" bs=512 skip="$2" count=1 2>/dev/null | sed 's/^[W0]*//'
+}
+
+test_ide() {
+	# One disk, all commands; the bus master and what goes wrong.
+	make_disk ide.img 2100
+	make_disk want.img 2100 1
+	guest ide ide "disk0=2100 serial=a-serial-number" \
+		--disk path=ide.img,if=ide,serial=a-serial-number
+	trimmed ide 0 want.img
+	check "ide: the image holds what was written, and nothing else changed" cmp ide.img want.img
+	make_disk ide.img 2100
+	make_disk want.img 2100 1
+	guest idedma idedma "disk0=2100" --disk path=ide.img,if=ide
+	check "idedma: the image holds what was written, and nothing else changed" \
+		cmp ide.img want.img
+
+	# Two channels with two disks each, one of them read-only; three disks and a CD.
+	for i in 0 1 2 3; do
+		make_disk ide$i.img $((2048 + 10 * i)) 0 ${i}00000
+		make_disk want$i.img $((2048 + 10 * i)) 1 ${i}00000
+	done
+	cp ide1.img want1.img
+	set -- --disk path=ide0.img,if=ide --disk path=ide1.img,if=ide,readonly=on \
+		--disk path=ide2.img,if=ide --disk path=ide3.img,if=ide
+	guest ide-4 ide "disk0=2048 disk1=2058 disk2=2068 disk3=2078 readonly=1" "$@"
+	for i in 0 1 2 3; do
+		trimmed ide-4 $i want$i.img
+		check "ide-4: disk $i's image holds what was written" cmp ide$i.img want$i.img
+	done
+	make_disk ide0.img 2048
+	make_disk want0.img 2048 1
+	guest idedma-4 idedma "disk0=2048 disk1=2058 disk2=2068 disk3=2078" "$@"
+	check "idedma-4: disk 0's image holds what was written" cmp ide0.img want0.img
+	check "idedma-4: disk 1's is as it was" cmp ide1.img want1.img
+
+	# More than 28 bits can say, and more than the host has room for.
+	truncate -s 153600000000 big.img
+	guest ide-big ide "disk0=300000000 big" --disk path=big.img,if=ide
+	for i in 268435424 268435455 268435456 268435461 268435487 299999999; do
+		is "ide-big: sector $i" "$(sector big.img $i)" $i
+	done
+	check "ide-big: the image is as long as it was" [ "$(stat -c %s big.img)" = 153600000000 ]
+	check "ide-big: and still sparse" [ "$(du -k big.img | cut -f 1)" -lt 1000 ]
+	rm -f -- *.img
+}
+
+test_cdrom() {
+	make_disk cd.iso 4000 0 200000
+	guest cdrom cdrom "cd=2 blocks=1000" --cdrom cd.iso
+	make_disk cd.iso 4000 0 300000
+	for i in 0 1 2; do
+		make_disk cd$i.img 2048 0 ${i}00000
+	done
+	set -- --disk path=cd0.img,if=ide --disk path=cd1.img,if=ide --disk path=cd2.img,if=ide \
+		--cdrom cd.iso
+	guest cdrom-4 cdrom "cd=3 blocks=1000" "$@"
+	guest cdrom-ide ide "disk0=2048 disk1=2048 disk2=2048" "$@"
+	make_disk cd.copy 4000 0 300000
+	check "cdrom: the disc is as it was" cmp cd.iso cd.copy
+	rm -f -- *.img cd.iso cd.copy
 }
 
 test_smp() {
@@ -454,6 +533,70 @@ test_signals() {
 		is "signals: SIG$signal ends it with that signal" "$status" "$want" signal.err
 		check "signals: nothing is printed" [ ! -s signal.err ]
 	done
+}
+
+# make_boot_disk FILE [LETTER]: what guests/baremetal/bootsect.S is on, with its letter
+make_boot_disk() {
+	cp "$guests/bootsect.bin" "$1"
+	truncate -s 1M "$1"
+	printf '%s' "${2:-a}" | dd of="$1" bs=512 seek=7 conv=notrunc 2>/dev/null
+}
+
+# firmware NAME IMAGE [OPTION ...]: a disk that the BIOS boots, whose own console is COM1
+firmware() {
+	firmware_name=$1 firmware_image=$2
+	shift 2
+	timeout -k 2 120 "$bantam" run --firmware "$firmware_image" \
+		--serial "file=$firmware_name.bios" --serial stdio "$@" <stdin \
+		>"$firmware_name.out" 2>"$firmware_name.err" 9>&-
+	status=$?
+	verdicts "$firmware_name"
+	is "$firmware_name: exit status" "$status" 0 "$firmware_name.err"
+	is "$firmware_name: the BIOS prints on the serial port, before and after a restart" \
+		"$(grep -c 'INT 10h says' "$firmware_name.bios")" 2 "$firmware_name.bios"
+}
+
+# The parts of a KiB that the BIOS keeps of RAM for itself: not more than 2 MiB.
+has_ram() {
+	check "$1: RAM of $2 MiB in the memory map" sh -c \
+		'[ "$1" -le $(($2 * 1024)) ] && [ "$1" -gt $((($2 - 2) * 1024)) ]' sh \
+		"$(sed -n 's/^# ram //p' "$1.tap")" "$2"
+}
+
+test_firmware() {
+	if ! [ -r "$seabios/bios-256k.bin" ]; then
+		skip "firmware" "the package seabios is not installed"
+		return
+	fi
+	make_boot_disk boot.img
+	firmware firmware "$seabios/bios-256k.bin" --disk path=boot.img --exits=firmware.json \
+		--firmware-log firmware.log
+	has_ram firmware 256
+	is "firmware: the size of the disk" "$(sed -n 's/^# sectors //p' firmware.tap)" 2048
+	is "firmware: the sector that was written" \
+		"$(dd if=boot.img bs=512 skip=8 count=1 2>/dev/null | tr -d W | wc -c)" 0
+	check "firmware: its log" grep -q 'Running on QEMU (i440fx)' firmware.log
+	check "firmware: it finds the ACPI tables" grep -q 'ACPI: parse DSDT' firmware.log
+	check "firmware: and the SMBIOS tables" grep -q 'Copying SMBIOS' firmware.log
+	check "firmware: and does not complain" sh -c '! grep -i -e internal -e "unable to" firmware.log'
+	check "firmware: fw_cfg in the exit report" \
+		[ "$(json firmware.json total.ports.register=dma-address-low.device)" = fw-cfg ]
+
+	make_boot_disk b.img b
+	head -c 1048576 /dev/zero >empty.img
+	firmware firmware-boot "$seabios/bios.bin" --disk path=empty.img --disk path=boot.img,boot=2 \
+		--disk path=b.img,boot=1 --cpus 2 --memory 5G
+	is "firmware-boot: the disk with boot=1" "$(sed -n 's/^# disk //p' firmware-boot.tap)" b
+	has_ram firmware-boot 5120
+
+	# The same disk behind the other front-end, and larger than CHS without translation is.
+	make_boot_disk b.img b
+	truncate -s 3G b.img
+	firmware firmware-ide "$seabios/bios-256k.bin" --disk path=b.img,if=ide
+	is "firmware-ide: the size of the disk" "$(sed -n 's/^# sectors //p' firmware-ide.tap)" 6291456
+	is "firmware-ide: the sector that was written" \
+		"$(dd if=b.img bs=512 skip=8 count=1 2>/dev/null | tr -d W | wc -c)" 0
+	rm -f -- boot.img b.img empty.img
 }
 
 for name in $names; do

@@ -19,6 +19,7 @@ die() {
 }
 
 [ $# = 1 ] || die "usage: fetch-qemu.sh CACHEDIR"
+here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$1"
 cache=$(cd "$1" && pwd)
 exec 9>"$cache/.lock"
@@ -54,59 +55,8 @@ rm -rf "$work"
 mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$work/root"
 trap 'rm -rf "$work"' EXIT
 
-# The machine's own sources of this release, each with its mirror and key, in either format of
-# apt, as one-line entries for the release and for its backports.
-{
-	[ ! -d /etc/apt/sources.list.d ] || find /etc/apt/sources.list.d -name '*.sources' \
-		-exec awk -v release="$release" '
-			function flush_stanza(	n, u, i, opts) {
-				if (uris != "" && off != "no" && index(" " suites " ", " " release " ")) {
-					if (key != "" && !inline_key)
-						opts = "[signed-by=" key "] "
-					n = split(uris, u, " ")
-					for (i = 1; i <= n; i++)
-						print opts u[i]
-				}
-				uris = suites = key = off = field = ""
-				inline_key = 0
-			}
-			FNR == 1 { flush_stanza() }
-			/^#/ { next }
-			/^[ \t]*$/ { flush_stanza(); next }
-			/^[ \t]/ {
-				sub(/^[ \t]+/, "")
-				if (field == "uris") uris = uris " " $0
-				if (field == "suites") suites = suites " " $0
-				if (field == "signed-by") inline_key = 1
-				next
-			}
-			{
-				field = tolower($1)
-				sub(/:.*/, "", field)
-				value = $0
-				sub(/^[^:]*:[ \t]*/, "", value)
-				if (field == "uris") uris = value
-				if (field == "suites") suites = value
-				if (field == "signed-by") key = value
-				if (field == "enabled") off = tolower(value)
-			}
-			END { flush_stanza() }' {} +
-	{ find /etc/apt/sources.list /etc/apt/sources.list.d -name '*.list' -exec cat {} + || true; } 2>/dev/null |
-		awk -v release="$release" '
-			$1 == "deb" {
-				opts = ""
-				line = $0
-				sub(/^deb[ \t]+/, "", line)
-				if (line ~ /^\[/) {
-					opts = line
-					sub(/\].*/, "] ", opts)
-					sub(/^[^]]*\][ \t]*/, "", line)
-				}
-				split(line, f, /[ \t]+/)
-				if (f[2] == release)
-					print opts f[1]
-			}'
-} | sort -u | while read -r entry; do
+# The machine's own sources of this release, and of its backports.
+"$here/../../guests/linux/apt-sources.sh" "$release" | while read -r entry; do
 	echo "deb $entry $release main"
 	echo "deb $entry $suite main"
 done >"$work/sources.list"

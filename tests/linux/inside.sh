@@ -6,16 +6,15 @@
 #
 # Usage: inside.sh TEST ...
 #
-# In the working folder lie bantam, disktool, jsonget, tap.sh, vmlinuz, vmlinux, initramfs,
-# disk.img, and for the test "generic" vmlinuz-generic and initramfs-generic. What the host is to
-# look at goes to $LAB_OUT.
+# In the working folder lie bantam, disktool, jsonget, tap.sh, pc.sh, vmlinuz, vmlinux, initramfs,
+# disk.img, for the test "generic" vmlinuz-generic and initramfs-generic, and what pc.sh names. What
+# the host is to look at goes to $LAB_OUT.
 #
 # A test prints its verdicts at its end. A guest that makes no progress within its time is a
 # stall, not a failure: exit status 75 after "# stalled: TEST", and run.sh goes on from there in a
 # fresh lab.
 set -u
 STALL=75
-LIMIT=60 # seconds a guest may take; it takes about 5
 
 # shellcheck source=../tap.sh
 . ./tap.sh
@@ -23,6 +22,9 @@ LIMIT=60 # seconds a guest may take; it takes about 5
 out=$LAB_OUT
 mkdir -p "$out"
 stalled=0
+
+# shellcheck source=pc.sh
+. ./pc.sh
 
 # Of bantam's stdin nothing ever comes, and it does not end.
 rm -f stdin
@@ -346,6 +348,7 @@ test_console() {
 
 for test in "$@"; do
 	tap_n=0
+	LIMIT=60 # seconds a guest may take, unless its test says otherwise; most take about 5
 	say "$test begins"
 	"test_$test" >verdicts 2>&1
 	if [ $stalled = 1 ]; then

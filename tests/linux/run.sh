@@ -5,9 +5,9 @@
 # Usage: run.sh BANTAM GUESTS [TEST ...]
 #
 # BANTAM is the program, GUESTS the folder with jsonget; TEST picks some of: one two kill console
-# | exits big generic reboot panic pvh. The two halves run in two labs side by side (tests/lab), or one
-# after the other directly where this machine's /dev/kvm can run a stock kernel; LINUX_LAB=1 asks
-# for the lab. Prints TAP; at the end, how many labs and guests had to be started afresh.
+# | exits big generic reboot panic pvh | ide ide4 memtest netboot | debian. Each of these parts runs in
+# a lab of its own (tests/lab), two at a time, or one after the other directly where this machine's
+# /dev/kvm can run a stock kernel; LINUX_LAB=1 asks for the lab. Prints TAP; at the end, how many labs and guests had to be started afresh.
 # TEST_OUT keeps what the tests left behind. BANTAM_CACHE is where downloads are kept.
 set -u
 PATH=$PATH:/usr/sbin:/sbin
@@ -42,19 +42,39 @@ give_up() {
 
 # --- what the guests need ---
 
-halves=("one two kill console" "exits big generic reboot panic pvh")
+parts=("one two kill console" "exits big generic reboot panic pvh" "ide ide4 memtest netboot" "debian")
 if [ $# -gt 0 ]; then
 	wanted=" $* "
-	for i in 0 1; do
-		half=
-		for test in ${halves[i]}; do
-			[[ $wanted != *" $test "* ]] || half+=" $test"
+	for i in "${!parts[@]}"; do
+		part=
+		for test in ${parts[i]}; do
+			[[ $wanted != *" $test "* ]] || part+=" $test"
 		done
-		halves[i]=${half# }
+		parts[i]=${part# }
 	done
 fi
 
+# wants TEST ...: is one of them to be run?
+wants() {
+	local test
+	for test in "$@"; do
+		[[ " ${parts[*]} " != *" $test "* ]] || return 0
+	done
+	return 1
+}
+
+# need NAME COMMAND ...: what cannot be had ends all
+need() {
+	local what=$1
+	shift
+	"$@" >"$work/need.log" 2>&1 || {
+		sed 's/^/# /' "$work/need.log"
+		give_up "no $what"
+	}
+}
+
 folder=$work/folder
+packages=$BANTAM_CACHE/packages
 mkdir "$folder"
 kernel=$("$linux/fetch-kernel.sh" cloud "$BANTAM_CACHE/kernel") || give_up "no kernel to boot"
 cc -O2 -static -o "$folder/disktool" "$linux/disktool.c" || give_up "disktool does not compile"
@@ -63,14 +83,52 @@ initramfs=(--init "$linux/init-test" --add "$folder/disktool:/bin/disktool")
 	"${initramfs[@]}" "$folder/initramfs" || give_up "no initramfs"
 "$linux/mkdisk.sh" "$folder/disk.img" 32M || give_up "no disk image"
 cp "$bantam" "$folder/bantam"
-cp "$guests/jsonget" "$top/tests/tap.sh" "$top/tests/linux/inside.sh" "$kernel/vmlinuz" \
+cp "$guests/jsonget" "$top/tests/tap.sh" "$top"/tests/linux/{inside,pc}.sh "$kernel/vmlinuz" \
 	"$kernel/vmlinux" "$folder/"
-if [[ " ${halves[*]} " == *" generic "* ]]; then
+if wants generic; then
 	generic=$("$linux/fetch-kernel.sh" generic "$BANTAM_CACHE/kernel") || give_up "no generic kernel"
 	"$linux/mkinitramfs.sh" --kernel-dir "$generic" \
 		--modules "virtio_pci virtio_blk crc32c_generic ext4" \
 		"${initramfs[@]}" "$folder/initramfs-generic" || give_up "no initramfs"
 	cp "$generic/vmlinuz" "$folder/vmlinuz-generic"
+fi
+
+# What the parts with unmodified guests of a PC need is large, and lies in folders of their own.
+# All of a part's folder goes to its lab.
+if wants ide ide4; then
+	mkdir -p "$work/folder.2" "$work/tools"
+	need "initramfs" "$linux/mkinitramfs.sh" --kernel-dir "$kernel" \
+		--modules "virtio_pci virtio_blk ata_piix sd_mod sr_mod isofs ext4" \
+		"${initramfs[@]}" "$work/folder.2/initramfs-ide"
+	need "CD" "$linux/mkdisk.sh" "$work/folder.2/cd.iso"
+	need "fio" "$top/tests/lab/closure.sh" "$work/tools" fio
+	cp "$top"/tests/linux/*.fio "$work/tools/"
+	need "disk with fio" mke2fs -q -F -t ext4 -d "$work/tools" "$work/folder.2/tools.img" 128M
+	rm -rf "$work/tools"
+fi
+if wants memtest netboot; then
+	mkdir -p "$work/folder.2"
+	need "program for screens" cc -O2 -static -o "$work/folder.2/screen" "$top/tests/linux/screen.c"
+fi
+if wants memtest; then
+	need "memtest86+" "$linux/fetch-deb.sh" memtest86+ "$packages" boot/memtest86+x64.bin
+	cp "$packages/memtest86+/boot/memtest86+x64.bin" "$work/folder.2/memtest.bin"
+fi
+if wants netboot; then
+	for arch in amd64 i386; do
+		path=usr/lib/debian-installer/images/12/$arch/text/debian-installer/$arch
+		package=debian-installer-12-netboot-$arch
+		need "$package" "$linux/fetch-deb.sh" $package "$packages" $path/linux $path/initrd.gz
+		cp "$packages/$package/$path/linux" "$work/folder.2/netboot-$arch.linux"
+		cp "$packages/$package/$path/initrd.gz" "$work/folder.2/netboot-$arch.gz"
+	done
+fi
+if wants debian; then
+	mkdir -p "$work/folder.3"
+	need "disk with Debian" "$linux/mkdebian.sh" "$BANTAM_CACHE/debian"
+	cp --sparse=always "$(tail -n 1 "$work/need.log")" "$work/folder.3/debian.img"
+	need "firmware: install the package seabios" cp /usr/share/seabios/bios-256k.bin \
+		"$work/folder.3/bios.bin"
 fi
 
 # Can this machine's own KVM run a stock kernel?
@@ -80,32 +138,36 @@ if [ "${LINUX_LAB:-0}" = 0 ] && [ -r /dev/kvm ] && [ -w /dev/kvm ] && [ ! -e /sy
 	direct=1
 fi
 
-# --- the two halves ---
+# --- the parts ---
 
-# once LOG OUT TEST ...: one lab, or one run on this machine
+# once PART LOG OUT TEST ...: one lab, or one run on this machine
 once() {
-	local log=$1 out=$2
-	shift 2
+	local part=$1 log=$2 out=$3 with=()
+	shift 3
+	# Hard links: all parts have what is in the common folder.
+	[ -d "$work/folder.$part" ] || mkdir "$work/folder.$part"
+	cp -l -f "$folder"/* "$work/folder.$part/"
 	if [ $direct = 1 ]; then
 		local copy
 		copy=$(mktemp -d "$work/direct.XXXXXX")
-		cp "$folder"/* "$copy/"
+		cp --sparse=always "$work/folder.$part"/* "$copy/"
 		(cd "$copy" && LAB_OUT=$out timeout -k 5 600 sh inside.sh "$@") >"$log" 2>&1
 	else
-		"$top/tests/lab/lab" --timeout 600 --memory 7000 --out "$out" "$folder" -- \
-			sh inside.sh "$@" >"$log" 2>&1
+		[[ " $* " != *" debian "* ]] || with=(--with e2fsck)
+		"$top/tests/lab/lab" --timeout 600 --memory 7000 "${with[@]}" --out "$out" \
+			"$work/folder.$part" -- sh inside.sh "$@" >"$log" 2>&1
 	fi
 }
 
-# half I: all tests of a half; a stalled guest is given one more lab. Its lines go to I.all
-half() {
-	local i=$1 left=${halves[$1]} status log stalled again=
+# part I: all tests of a part; a stalled guest is given one more lab. Its lines go to I.all
+part() {
+	local i=$1 left=${parts[$1]} status log stalled again=
 	local out=$work/out.$i
 	mkdir -p "$out"
 	while [ -n "$left" ]; do
 		log=$work/log.$i.${again:-first}
 		# shellcheck disable=SC2086
-		once "$log" "$out" $left
+		once "$i" "$log" "$out" $left
 		status=$?
 		cat "$log" >>"$work/$i.all"
 		while read -r test; do
@@ -127,24 +189,20 @@ half() {
 	done
 }
 
-pids=()
-for i in 0 1; do
+side_by_side=2
+[ $direct = 0 ] || side_by_side=1
+# The part that takes longest comes first.
+for i in 3 1 2 0; do
 	: >"$work/$i.all"
-	if [ $direct = 1 ]; then
-		half $i
-	else
-		half $i &
-		pids+=($!)
-	fi
+	[ "$(jobs -p -r | wc -l)" -lt $side_by_side ] || wait -n
+	part $i &
 done
-for pid in "${pids[@]}"; do
-	wait "$pid"
-done
+wait
 
 # --- verdicts ---
 
 labs=0 fresh=0
-for i in 0 1; do
+for i in "${!parts[@]}"; do
 	cp "$work/$i.all" "$keep/lab-$i.log"
 	while IFS= read -r line; do
 		case $line in
@@ -157,7 +215,7 @@ for i in 0 1; do
 	done < <(tr -d '\r' <"$work/$i.all")
 done
 
-cp "$work"/out.1/* "$keep/" 2>/dev/null
+cp "$work"/out.[12]/* "$keep/" 2>/dev/null
 
 # From the host's side: what the guest says it has written is in the image, which is in order.
 if [ -e "$work/out.0/one.img" ]; then
@@ -172,7 +230,7 @@ if [ -e "$work/out.0/one.img" ]; then
 	else
 		not_ok "one: e2fsck finds the file system clean" "$keep/e2fsck"
 	fi
-elif [[ " ${halves[0]} " == *" one "* ]]; then
+elif wants one; then
 	not_ok "one: the image has come back from the lab"
 fi
 echo "# labs started afresh: $labs; for a guest that stalled: $fresh"

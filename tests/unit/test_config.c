@@ -90,6 +90,31 @@ static void test_everything(void **state)
 	config_free(&p.cfg);
 }
 
+static void test_firmware(void **state)
+{
+	unsigned order[CONFIG_MAX_DISKS];
+	struct parsed p;
+
+	(void)state;
+	parse(&p, "--firmware seabios --firmware-log log --disk path=a --disk path=b,boot=99 "
+		  "--disk path=c --disk path=d,boot=2");
+	assert_string_equal(p.err.text, "");
+	assert_int_equal(p.result, CONFIG_RUN);
+	assert_string_equal(p.cfg.firmware, CONFIG_SEABIOS);
+	assert_string_equal(p.cfg.firmware_log, "log");
+	assert_null(p.cfg.kernel);
+	assert_int_equal(config_boot_order(&p.cfg, order), 4);
+	assert_int_equal(order[0], 3);
+	assert_int_equal(order[1], 1);
+	assert_int_equal(order[2], 0);
+	assert_int_equal(order[3], 2);
+	config_free(&p.cfg);
+	parse(&p, "--firmware FILE");
+	assert_int_equal(p.result, CONFIG_RUN);
+	assert_int_equal(config_boot_order(&p.cfg, order), 0);
+	config_free(&p.cfg);
+}
+
 static void test_exits_takes_no_next_word(void **state)
 {
 	struct parsed p;
@@ -130,7 +155,7 @@ static void test_mistakes(void **state)
 		const char *line;
 		const char *words[3];
 	} cases[] = {
-		{ "", { "--kernel", "missing" } },
+		{ "", { "--kernel", "missing", "--firmware" } },
 		{ "--kernel", { "--kernel", "missing" } },
 		{ "--kernel ''", { "--kernel", "empty" } },
 		{ "--kernel a --kernel b", { "--kernel", "b", "already" } },
@@ -169,6 +194,16 @@ static void test_mistakes(void **state)
 		  "none",
 		  { "--serial", "4" } },
 		{ "--kernel k --pit user", { "--pit=user", "kernel, none" } },
+		{ "--firmware", { "--firmware", "missing", "seabios" } },
+		{ "--firmware f --kernel k", { "--firmware f", "--kernel k", "without" } },
+		{ "--firmware f --initrd i", { "--initrd", "needs --kernel" } },
+		{ "--firmware f --append a", { "--append", "needs --kernel" } },
+		{ "--kernel k --firmware-log l", { "--firmware-log l", "needs --firmware" } },
+		{ "--firmware f --disk path=a,boot=0", { "boot=0", "1 to 99" } },
+		{ "--firmware f --disk path=a,boot=100", { "boot=100", "1 to 99" } },
+		{ "--firmware f --disk path=a,boot=", { "boot=", "missing" } },
+		{ "--firmware f --disk path=a,boot=3 --disk path=b,boot=3",
+		  { "boot=3", "another" } },
 	};
 
 	(void)state;
@@ -209,6 +244,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_everything),
+		cmocka_unit_test(test_firmware),
 		cmocka_unit_test(test_exits_takes_no_next_word),
 		cmocka_unit_test(test_empty_append),
 		cmocka_unit_test(test_help),

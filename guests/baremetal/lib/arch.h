@@ -99,6 +99,16 @@ static inline void rep_insl(uint16_t port, void *buf, unsigned long n)
 	__asm__ volatile("rep insl" : "+D"(buf), "+c"(n) : "d"(port) : "memory");
 }
 
+static inline void rep_outsw(uint16_t port, const void *buf, unsigned long n)
+{
+	__asm__ volatile("rep outsw" : "+S"(buf), "+c"(n) : "d"(port) : "memory");
+}
+
+static inline void rep_outsl(uint16_t port, const void *buf, unsigned long n)
+{
+	__asm__ volatile("rep outsl" : "+S"(buf), "+c"(n) : "d"(port) : "memory");
+}
+
 /* One instruction of just this width, whatever the compiler would like better. */
 static inline uint8_t read8(uintptr_t a)
 {

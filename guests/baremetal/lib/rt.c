@@ -5,27 +5,45 @@
 
 struct tap_state tap_state;
 
+/* By words where there are any: some hosts interpret a guest, an element at a time. */
 void *memcpy(void *dst, const void *src, size_t len)
 {
+	size_t words = len / 4, rest = len % 4;
 	void *d = dst;
 
-	__asm__ volatile("rep movsb" : "+D"(d), "+S"(src), "+c"(len) : : "memory");
+	__asm__ volatile("rep movsl" : "+D"(d), "+S"(src), "+c"(words) : : "memory");
+	__asm__ volatile("rep movsb" : "+D"(d), "+S"(src), "+c"(rest) : : "memory");
 	return dst;
 }
 
 void *memset(void *dst, int c, size_t len)
 {
+	size_t words = len / 4, rest = len % 4;
+	uint32_t word = 0x01010101u * (uint8_t)c;
 	void *d = dst;
 
-	__asm__ volatile("rep stosb" : "+D"(d), "+c"(len) : "a"(c) : "memory");
+	__asm__ volatile("rep stosl" : "+D"(d), "+c"(words) : "a"(word) : "memory");
+	__asm__ volatile("rep stosb" : "+D"(d), "+c"(rest) : "a"(word) : "memory");
 	return dst;
 }
 
 int memcmp(const void *a, const void *b, size_t len)
 {
 	const unsigned char *p = a, *q = b;
+	size_t words = len / 4, rest = len % 4;
+	bool same = true;
 
-	for (; len; len--, p++, q++)
+	if (words)
+		__asm__ volatile("repe cmpsl"
+				 : "+S"(p), "+D"(q), "+c"(words), "=@ccz"(same)
+				 :
+				 : "memory");
+	if (!same) { /* in the word before */
+		p -= 4;
+		q -= 4;
+		rest = 4;
+	}
+	for (; rest; rest--, p++, q++)
 		if (*p != *q)
 			return *p - *q;
 	return 0;
