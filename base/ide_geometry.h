@@ -19,9 +19,6 @@ struct ide_geometry {
 	uint8_t sectors;
 };
 
-/* What a BIOS does with cylinders that int 13h cannot name, as CMOS byte 0x39 says it. */
-enum ide_translation { IDE_TRANSLATION_NONE, IDE_TRANSLATION_LBA };
-
 /* The default geometry of a drive; sectors: its size in 512-byte sectors, not 0. */
 static inline struct ide_geometry ide_geometry(uint64_t sectors)
 {
@@ -31,12 +28,6 @@ static inline struct ide_geometry ide_geometry(uint64_t sectors)
 	g.heads = (uint8_t)min_u64(sectors / g.sectors, IDE_MAX_HEADS);
 	g.cylinders = (uint16_t)min_u64(sectors / g.sectors / g.heads, IDE_MAX_CYLINDERS);
 	return g;
-}
-
-/* Two bits a drive of CMOS byte 0x39, primary master lowest. */
-static inline enum ide_translation ide_translation(uint64_t sectors)
-{
-	return ide_geometry(sectors).cylinders > 1024 ? IDE_TRANSLATION_LBA : IDE_TRANSLATION_NONE;
 }
 
 #endif

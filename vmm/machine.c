@@ -232,6 +232,7 @@ static int add_ide(struct machine *m, struct err *err)
 		.name = "piix-ide",
 		.pci = m->pci,
 		.devfn = PLATFORM_PCI_IDE,
+		.udma = true,
 	};
 	struct device *dev = NULL;
 	bool any = false;
@@ -249,6 +250,7 @@ static int add_ide(struct machine *m, struct err *err)
 			.port = channels[i].port,
 			.control_port = channels[i].control_port,
 			.irq = kvm_irq(&m->kvm, channels[i].irq),
+			.udma = piix.udma,
 		};
 
 		ret = fill_channel(m, i, &cfg, err);
