@@ -99,7 +99,7 @@ demo shell: deps
 
 .PHONY: bench-boot bench-disk
 bench-boot bench-disk: deps
-	$(MAKE) --no-print-directory all
+	$(MAKE) --no-print-directory all guests
 	tests/deps.sh bench
 	BANTAM=$(abspath $(O)/bantam) bench/$(@:bench-%=%).sh
 

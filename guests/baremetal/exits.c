@@ -6,7 +6,11 @@
  * With "profile" on the command line, port 0x80 is written by poke(), which first_caller() calls
  * 30 and second_caller() 12 times, and by poke_elsewhere(), which pointer_caller() calls 9 times by
  * a pointer.
+ *
+ * With "multiple=N" the first disk's first 16 sectors are read N times by READ MULTIPLE, each time as
+ * one block and by one instruction: 8192 bytes.
  */
+#include "guests/baremetal/lib/ide.h"
 #include "guests/baremetal/lib/rt.h"
 
 #define PORT 0x1230
@@ -60,8 +64,29 @@ static void flood(unsigned n)
 		(void)*hole(0x1000 + i);
 }
 
+static void multiple(unsigned n)
+{
+	static uint8_t buf[16 * 512] __attribute__((aligned(4096)));
+	const struct ide_regs set = { .command = IDE_CMD_SET_MULTIPLE, .count = 16 };
+	const struct ide_regs read = { .command = IDE_CMD_READ_MULTIPLE, .count = 16 };
+	unsigned devfn = ide_find(), done = 0;
+	struct ide d;
+
+	if (devfn == PCI_NONE) {
+		tap(false, "there is an IDE controller");
+		return;
+	}
+	d = ide_place(devfn, 0);
+	tap(ide_ok(ide_command(&d, &set)), "SET MULTIPLE MODE");
+	while (done < n && ide_ok(ide_pio_in(&d, &read, buf, sizeof(buf), sizeof(buf), 2)))
+		done++;
+	tap_is(done, n, "READ MULTIPLE");
+}
+
 int main(void)
 {
+	unsigned n = cmdline_number("multiple=", 0);
+
 	ports();
 	memory();
 	flood(cmdline_number("flood=", 0));
@@ -70,6 +95,8 @@ int main(void)
 		second_caller();
 		pointer_caller();
 	}
+	if (n)
+		multiple(n);
 	tap(true, "all accesses are made");
 	tap_done();
 }

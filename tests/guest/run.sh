@@ -5,7 +5,7 @@
 # Usage: run.sh BANTAM GUESTS [NAME ...]
 #
 # BANTAM is the program, GUESTS the folder of the *.elf, NAME picks some of: real prot long uart
-# ports pci blk smp reset crash fdt exits counts profile live console signals firmware. Prints TAP. Where /dev/kvm cannot be
+# ports pci blk smp reset crash fdt exits counts multiple profile live console signals firmware. Prints TAP. Where /dev/kvm cannot be
 # used, everything runs in the lab instead; GUEST_LAB=1 asks for that.
 # TEST_OUT keeps the guests' output (a temporary folder).
 #
@@ -20,7 +20,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 bantam=$(cd "$(dirname "$1")" && pwd)/${1##*/}
 guests=$(cd "$2" && pwd) || exit 2
 shift 2
-names=${*:-real prot long uart ports pci blk ide cdrom smp reset crash fdt exits counts profile live console signals firmware}
+names=${*:-real prot long uart ports pci blk ide cdrom smp reset crash fdt exits counts multiple profile live console signals firmware}
 
 # Where Debian's package has its images; in the lab they lie beside the guests.
 seabios=/usr/share/seabios
@@ -410,6 +410,19 @@ test_counts() {
 	sums counts-flood
 	check "counts-flood: what finds no place is one row" \
 		[ "$(json counts-flood.json total.mmio.width=0,direction=read.count)" -gt 3000 ]
+}
+
+# A block of string I/O is one access after the other to the guest, and to bantam what KVM hands over
+# at once: 1024 bytes.
+test_multiple() {
+	make_disk multiple.img 16
+	run multiple exits "multiple=5" --exits=multiple.json --disk path=multiple.img,if=ide
+	verdicts multiple
+	is "multiple: exit status" "$status" 0 multiple.err
+	data=device=ide0,register=data,direction=in
+	is "multiple: words" "$(json multiple.json "total.ports.$data.accesses")" $((5 * 8192 / 2)) multiple.json
+	is "multiple: exits for them" "$(json multiple.json "total.ports.$data.count")" $((5 * 8192 / 1024)) \
+		multiple.json
 }
 
 # hot NAME FUNCTION CALLER EXITS KIND
