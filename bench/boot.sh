@@ -12,6 +12,8 @@ rounds=${1:-7}
 cache=${BANTAM_CACHE:-$top/build/cache}
 out=$top/build/bench
 work=$(mktemp -d)
+# shellcheck source=beside.sh
+. "$top/bench/beside.sh"
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$out"
 
@@ -23,21 +25,5 @@ cp "$top/bench/boot-inside.sh" "$work/"
 	--init "$top/guests/linux/init-test" "$work/initrd"
 gcc -static -O2 -Wall -Wextra -Werror -D_GNU_SOURCE -o "$work/bootmeter" "$top/bench/bootmeter.c"
 
-lab=${BENCH_LAB:-}
-if [ -z "$lab" ]; then
-	lab=1
-	if [ -w /dev/kvm ] && [ ! -d /sys/module/kvm_pvm ] && grep -qEw 'vmx|svm' /proc/cpuinfo &&
-		[ -r /sys/kernel/debug/kvm ]; then
-		lab=0
-	fi
-fi
-if [ "$lab" = 1 ]; then
-	mkdir -p "$work/share"
-	cp -rL /usr/share/qemu "$work/share/" 2>/dev/null || true
-	cp -rL /usr/share/seabios "$work/share/"
-	"$top/tests/lab/lab" --timeout $((rounds * 60)) --memory 3072 --with qemu-system-x86_64 "$work" \
-		-- sh boot-inside.sh "$rounds" share | tee "$out/boot.csv"
-else
-	(cd "$work" && sh boot-inside.sh "$rounds" "") | tee "$out/boot.csv"
-fi
+run_inside $((rounds * 60)) boot-inside.sh "$rounds" | tee "$out/boot.csv"
 "$top/bench/summary.sh" "$out/boot.csv" | tee "$out/boot.txt"

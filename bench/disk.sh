@@ -14,6 +14,8 @@ rounds=${1:-5} seconds=${2:-1}
 cache=${BANTAM_CACHE:-$top/build/cache}
 out=$top/build/bench
 work=$(mktemp -d)
+# shellcheck source=beside.sh
+. "$top/bench/beside.sh"
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$out"
 
@@ -28,23 +30,8 @@ gcc -static -O2 -o "$work/disktool" "$top/guests/linux/disktool.c"
 # Not a sparse one: every request finds its bytes.
 head -c 32M /dev/urandom >"$work/disk.img"
 
-lab=${BENCH_LAB:-}
-if [ -z "$lab" ]; then
-	lab=1
-	if [ -w /dev/kvm ] && [ ! -d /sys/module/kvm_pvm ] && grep -qEw 'vmx|svm' /proc/cpuinfo &&
-		[ -r /sys/kernel/debug/kvm ]; then
-		lab=0
-	fi
-fi
-if [ "$lab" = 1 ]; then
-	mkdir -p "$work/share"
-	cp -rL /usr/share/qemu "$work/share/" 2>/dev/null || true
-	cp -rL /usr/share/seabios "$work/share/"
-	"$top/tests/lab/lab" --timeout $((rounds * (240 + 60 * seconds) + 300)) --memory 3072 \
-		--with qemu-system-x86_64 "$work" -- sh disk-inside.sh "$rounds" "$seconds" share
-else
-	(cd "$work" && sh disk-inside.sh "$rounds" "$seconds" "")
-fi | tr -d '\r' | tee "$out/disk.csv" | grep --line-buffered -v '^count '
+run_inside $((rounds * (240 + 60 * seconds) + 300)) disk-inside.sh "$rounds" "$seconds" |
+	tr -d '\r' | tee "$out/disk.csv" | grep --line-buffered -v '^count '
 
 # median CASE NAME: of its requests per second
 median() {
