@@ -12,7 +12,9 @@
  *   00000000 .. 0009fbff  RAM
  *   0009fc00 .. 0009ffff  RAM, reserved in e820: the EBDA
  *   000a0000 .. 000dffff  RAM, reserved in e820 (a PC has VGA and option ROMs here)
- *   000e0000 .. 000fffff  RAM, reserved in e820: ACPI tables, firmware's low copy
+ *   000e0000 .. 000fffff  RAM, reserved in e820: ACPI tables
+ *                         With firmware, 000c0000 .. 000fffff is what the host bridge's PAM
+ *                         registers say: RAM, or from e0000 on the end of the image
  *   00100000 .. bfffffff  RAM, as much as the guest has
  *   c0000000 .. febfffff  PCI memory window
  *   fec00000              I/O APIC
@@ -26,10 +28,13 @@
 #define PLATFORM_EBDA_BASE 0x9fc00
 #define PLATFORM_BIOS_AREA_BASE 0xa0000
 #define PLATFORM_BIOS_AREA_END 0x100000
+#define PLATFORM_SHADOW_BASE 0xc0000 /* what PAM registers rule */
+#define PLATFORM_SHADOW_END 0x100000
 #define PLATFORM_ACPI_BASE 0xe0000 /* RSDP first, on a 16-byte boundary */
 #define PLATFORM_ACPI_END 0xffff0
 #define PLATFORM_RESET_VECTOR 0xffff0 /* F000:FFF0, the 16 bytes below 1 MiB */
 #define PLATFORM_ROM_END 0x100000000 /* the firmware's image ends here, at most 256 KiB long */
+#define PLATFORM_ROM_LOW_BASE 0xe0000 /* and its last 128 KiB are here as well */
 #define PLATFORM_PCI_MMIO_BASE 0xc0000000
 #define PLATFORM_PCI_MMIO_END 0xfec00000 /* exclusive */
 #define PLATFORM_IOAPIC_BASE 0xfec00000

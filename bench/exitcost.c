@@ -167,7 +167,7 @@ static void rig_create(struct rig *rig, uint32_t writes, bool uncounted)
 	if (!ret)
 		ret = kvm_init(&rig->kvm, &err);
 	if (!ret)
-		ret = kvm_map_memory(&rig->kvm, &rig->mem);
+		ret = kvm_map_memory(&rig->kvm, &rig->mem, false);
 	if (!ret)
 		ret = kvm_create_irqchip(&rig->kvm, false);
 	if (!ret)

@@ -10,6 +10,11 @@
 
 #define KVM_PATH "/dev/kvm"
 
+/* Memory slots: the regions of struct mem by number, then low RAM's second part, then these. */
+#define SLOT_ABOVE_SHADOW MEM_MAX_REGIONS
+#define SLOT_SHADOW (MEM_MAX_REGIONS + 1)
+#define SHADOW_UNIT (16 * KIB)
+
 struct needed_cap {
 	unsigned long cap;
 	const char *name;
@@ -120,22 +125,60 @@ void kvm_destroy(struct kvm *kvm)
 	kvm->vm_fd = kvm->fd = -1;
 }
 
-int kvm_map_memory(struct kvm *kvm, const struct mem *mem)
+/* size 0: no longer. */
+static int set_slot(struct kvm *kvm, unsigned slot, uint64_t gpa, uint64_t size, const void *hva,
+		    bool readonly)
 {
-	for (unsigned i = 0; i < mem->nr_regions; i++) {
-		const struct mem_region *r = &mem->regions[i];
-		struct kvm_userspace_memory_region slot = {
-			.slot = i,
-			.flags = r->readonly ? KVM_MEM_READONLY : 0,
-			.guest_phys_addr = r->gpa,
-			.memory_size = r->size,
-			.userspace_addr = (uintptr_t)r->hva,
-		};
+	struct kvm_userspace_memory_region region = {
+		.slot = slot,
+		.flags = readonly ? KVM_MEM_READONLY : 0,
+		.guest_phys_addr = gpa,
+		.memory_size = size,
+		.userspace_addr = (uintptr_t)hva,
+	};
 
-		if (ioctl(kvm->vm_fd, KVM_SET_USER_MEMORY_REGION, &slot))
-			return -errno;
+	return ioctl(kvm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region) ? -errno : 0;
+}
+
+int kvm_map_memory(struct kvm *kvm, const struct mem *mem, bool shadow)
+{
+	int ret = 0;
+
+	for (unsigned i = 0; i < mem->nr_regions && !ret; i++) {
+		const struct mem_region *r = &mem->regions[i];
+		uint64_t size = r->size;
+
+		if (shadow && !r->gpa) {
+			size = PLATFORM_SHADOW_BASE;
+			if (r->size > PLATFORM_SHADOW_END)
+				ret = set_slot(kvm, SLOT_ABOVE_SHADOW, PLATFORM_SHADOW_END,
+					       r->size - PLATFORM_SHADOW_END,
+					       (char *)r->hva + PLATFORM_SHADOW_END, false);
+		}
+		if (!ret)
+			ret = set_slot(kvm, i, r->gpa, size, r->hva, r->readonly);
 	}
-	return 0;
+	return ret;
+}
+
+int kvm_shadow_set(void *ctx, uint64_t gpa, uint64_t size, const void *hva, bool readonly)
+{
+	struct kvm *kvm = ctx;
+	unsigned n = (unsigned)((gpa - PLATFORM_SHADOW_BASE) / SHADOW_UNIT);
+	int ret = 0;
+
+	/* KVM changes neither a slot's bytes nor whether it is read-only: it is made anew. */
+	if (kvm->shadow_slots & 1u << n)
+		ret = set_slot(kvm, SLOT_SHADOW + n, gpa, 0, NULL, false);
+	if (ret)
+		return ret;
+	kvm->shadow_slots &= ~(1u << n);
+	if (!hva)
+		return 0;
+	ret = set_slot(kvm, SLOT_SHADOW + n, gpa, size, hva, readonly);
+	if (!ret)
+		kvm->shadow_slots |= 1u << n;
+	return ret;
 }
 
 static void kvm_irq_set(void *ctx, unsigned line, bool level)

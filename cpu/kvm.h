@@ -43,6 +43,7 @@ struct kvm {
 	size_t run_size; /* bytes of a vCPU's shared run area */
 	unsigned max_cpus; /* what this host allows */
 	bool has_pit; /* KVM_CREATE_PIT2 was done */
+	uint32_t shadow_slots; /* a bit each that exists; kvm_shadow_set()'s own */
 
 	struct msi_ctl msi;
 	pthread_mutex_t msi_lock; /* guards vec and the kernel's routing table */
@@ -63,8 +64,23 @@ void kvm_destroy(struct kvm *kvm);
 /* KVM_CHECK_EXTENSION on the VM: what cap stands for, 0 where it is unknown. Any thread. */
 int kvm_cap(const struct kvm *kvm, unsigned long cap);
 
-/* Makes each region of mem a memory slot. 0 or -errno. */
-int kvm_map_memory(struct kvm *kvm, const struct mem *mem) __must_check;
+/*
+ * Makes each region of mem a memory slot. With shadow, low RAM is two, and between them, from
+ * PLATFORM_SHADOW_BASE to _END, is what kvm_shadow_set() says: nothing at first. (A whole one
+ * is for machines that do not need that: nested page tables then have fewer and larger pages.)
+ * 0 or -errno.
+ */
+int kvm_map_memory(struct kvm *kvm, const struct mem *mem, bool shadow) __must_check;
+
+/*
+ * What the guest finds from gpa on, size bytes in whole units of 16 KiB within the shadow's
+ * area: those at hva or, NULL, nothing. gpa names the slot: a later call has the same size.
+ * Nothing else in memory is disturbed; here, a running vCPU finds nothing for a moment.
+ * While vCPUs run, on any thread, but one call at a time. 0 or -errno: then what was there
+ * is still there, or nothing.
+ */
+int kvm_shadow_set(void *kvm, uint64_t gpa, uint64_t size, const void *hva,
+		   bool readonly) __must_check;
 
 /*
  * PIC, I/O APIC and local APICs in the kernel, routed as platform.h says, and,

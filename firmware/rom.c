@@ -9,7 +9,6 @@
 
 #define SIZE_MIN (64 * KIB)
 #define SIZE_MAX_ROM (256 * KIB) /* below are KVM's own pages (PLATFORM_KVM_TSS) */
-#define LOW_COPY_MAX (128 * KIB)
 
 int rom_load(struct mem *mem, const struct firmware_file *file, struct err *err)
 {
@@ -38,14 +37,7 @@ int rom_load(struct mem *mem, const struct firmware_file *file, struct err *err)
 	return ret;
 }
 
-int rom_reset(struct mem *mem, const struct firmware_file *file, struct boot_entry *entry,
-	      struct err *err)
+void rom_entry(struct boot_entry *entry)
 {
-	uint64_t len = min_u64(file->size, LOW_COPY_MAX);
-	const void *image = mem_at_const(mem, PLATFORM_ROM_END - len, len);
-
-	if (!image || mem_write(mem, PLATFORM_BIOS_AREA_END - len, image, len))
-		return err_set(err, -EINVAL, "--firmware %s: no memory for it", file->path);
 	*entry = (struct boot_entry){ .mode = BOOT_RESET_VECTOR };
-	return 0;
 }

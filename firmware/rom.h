@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The image of a PC's firmware: a ROM whose last byte is the last one below 4 GiB, where
- * the CPU starts, and a copy in RAM below 1 MiB, where its 16-bit code runs. The copy is
- * plain RAM: the chipset's shadow RAM without its write protection.
+ * the CPU starts. That its end is below 1 MiB too, where its 16-bit code runs, is the
+ * chipset's doing (devices/pci/shadow.h).
  * Main thread, no vCPU runs.
  */
 #ifndef FIRMWARE_ROM_H
@@ -16,11 +16,7 @@
  */
 int rom_load(struct mem *mem, const struct firmware_file *file, struct err *err) __must_check;
 
-/*
- * As at power-on: copies the image's last 128 KiB to the end of the first MiB anew, and
- * says where the CPU starts. At each reset, as the firmware keeps its variables there.
- */
-int rom_reset(struct mem *mem, const struct firmware_file *file, struct boot_entry *entry,
-	      struct err *err) __must_check;
+/* Where the CPU starts. */
+void rom_entry(struct boot_entry *entry);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "base/platform.h"
 #include "devices/pc/fw_cfg.h"
+#include "devices/pci/shadow.h"
 #include "firmware/fwcfg.h"
 #include "firmware/rom.h"
 
@@ -69,6 +70,18 @@ static struct fwcfg_boot boot_device(const struct config *cfg, unsigned i)
 		.kind = FWCFG_BOOT_VIRTIO_BLK,
 		.slot = MACHINE_DISK_SLOT(i),
 	};
+}
+
+int bios_shadow_create(struct machine *m, struct device **out)
+{
+	const struct shadow_config cfg = {
+		.name = "shadow",
+		.bus = &m->bus,
+		.mem = &m->mem,
+		.slots = { .set = kvm_shadow_set, .ctx = &m->kvm },
+	};
+
+	return shadow_create(&cfg, out);
 }
 
 int bios_fw_cfg_create(struct machine *m, struct device **out)

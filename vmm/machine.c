@@ -20,6 +20,7 @@
 #include "devices/pc/pm.h"
 #include "devices/pc/rtc.h"
 #include "devices/pc/uart.h"
+#include "devices/pci/shadow.h"
 #include "devices/virtio/virtio_blk.h"
 #include "devices/virtio/virtio_pci.h"
 #include "firmware/rom.h"
@@ -295,7 +296,12 @@ static int wire_devices(struct machine *m, struct err *err)
 {
 	const struct power power = { .request = machine_power_request, .ctx = m };
 	struct kvm *kvm = &m->kvm;
-	struct pci_host_config pci = { "pci", &m->bus, &kvm->msi, { { 0 } }, power };
+	struct pci_host_config pci = {
+		.name = "pci",
+		.bus = &m->bus,
+		.msi = &kvm->msi,
+		.power = power,
+	};
 	const struct rtc_config rtc = {
 		.name = "rtc",
 		.bus = &m->bus,
@@ -334,6 +340,12 @@ static int wire_devices(struct machine *m, struct err *err)
 	pci.irqs[5] = kvm_irq(kvm, 5);
 	pci.irqs[PLATFORM_IRQ_PCI_A] = kvm_irq(kvm, PLATFORM_IRQ_PCI_A);
 	pci.irqs[PLATFORM_IRQ_PCI_C] = kvm_irq(kvm, PLATFORM_IRQ_PCI_C);
+	if (m->cfg->firmware) {
+		ret = add(m, bios_shadow_create(m, &dev), &dev, "shadow", err);
+		if (ret)
+			return ret;
+		pci.pam = (struct pam){ .set = shadow_set, .ctx = dev };
+	}
 	ret = pci_host_create(&pci, &m->pci);
 	if (!ret)
 		dev = &m->pci->dev;
@@ -403,7 +415,11 @@ static int create_kvm(struct machine *m, struct err *err)
 	if (m->cfg->nr_cpus > kvm->max_cpus)
 		return err_set(err, -EINVAL, "--cpus %llu: this host's KVM allows at most %u",
 			       (unsigned long long)m->cfg->nr_cpus, kvm->max_cpus);
-	ret = kvm_map_memory(kvm, &m->mem);
+	if (m->cfg->firmware && !kvm_cap(kvm, KVM_CAP_READONLY_MEM))
+		return err_set(err, -ENOTSUP,
+			       "--firmware %s: this host's KVM lacks read-only memory",
+			       m->rom.path);
+	ret = kvm_map_memory(kvm, &m->mem, m->cfg->firmware != NULL);
 	if (ret)
 		return err_set(err, ret, "cannot map guest memory: %s", strerror(-ret));
 	ret = kvm_create_irqchip(kvm, m->cfg->pit == PIT_KERNEL);
@@ -636,8 +652,10 @@ static int load_guest(struct machine *m, struct boot_entry *entry, struct err *e
 {
 	int ret;
 
-	if (m->cfg->firmware)
-		return rom_reset(&m->mem, &m->rom, entry, err);
+	if (m->cfg->firmware) {
+		rom_entry(entry);
+		return 0;
+	}
 	ret = firmware_load(&m->mem, &m->firmware, entry, err);
 	if (ret)
 		return ret;

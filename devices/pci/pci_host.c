@@ -15,6 +15,12 @@
 #define HOST_RESET_CONTROL 1
 #define HOST_DATA 4
 
+/* PAM0 .. PAM6 (82441FX, 3.2.17): two segments each, in nibbles; the low one of PAM0 is reserved. */
+#define BRIDGE_PAM0 0x59
+#define NR_PAM_REGS 7
+#define PAM_READ 0x1
+#define PAM_WRITE 0x2
+
 /* PIIX3 PIRQRC[A:D] at 0x60 .. 0x63: bit 7 off, bits 3:0 the IRQ; some are reserved. */
 #define PIIX3_PIRQRC 0x60
 #define PIRQRC_OFF 0x80
@@ -119,6 +125,34 @@ static void isa_config_written(struct pci_dev *pd, unsigned offset, unsigned wid
 {
 	if (ranges_overlap(offset, width, PIIX3_PIRQRC, PCI_NR_LINKS))
 		pirq_update(pd->host);
+}
+
+/* The nibble of a segment: by address, but the last one is in the first register. */
+static uint8_t pam_bits(const struct pci_host *host, unsigned segment)
+{
+	unsigned nibble = segment == PAM_NR_SEGMENTS - 1 ? 1 : segment + 2;
+
+	return host->s.bridge.config[BRIDGE_PAM0 + nibble / 2] >> nibble % 2 * 4 &
+	       (PAM_READ | PAM_WRITE);
+}
+
+/* Tells of the segments that have changed. */
+static void pam_update(struct pci_host *host)
+{
+	for (unsigned i = 0; i < PAM_NR_SEGMENTS; i++) {
+		uint8_t bits = pam_bits(host, i);
+
+		if (bits == host->pam_told[i])
+			continue;
+		host->pam_told[i] = bits;
+		pam_set(&host->pam, i, bits & PAM_READ, bits & PAM_WRITE);
+	}
+}
+
+static void bridge_config_written(struct pci_dev *pd, unsigned offset, unsigned width)
+{
+	if (ranges_overlap(offset, width, BRIDGE_PAM0, NR_PAM_REGS))
+		pam_update(pd->host);
 }
 
 /* The bridges are the host itself: its lock is held already. */
@@ -291,6 +325,7 @@ static void host_reset(struct device *dev)
 	host->s.reset_control = 0;
 	pci_dev_reset(&host->bridge);
 	pci_dev_reset(&host->isa);
+	pam_update(host);
 	pirq_update(host);
 }
 
@@ -302,8 +337,10 @@ static int host_post_load(struct device *dev)
 	if (host->s.address & ~CONFIG_ADDRESS_MASK || host->s.reset_control & ~RCR_MASK)
 		return -EBADMSG;
 	ret = pci_dev_post_load(&host->bridge) ?: pci_dev_post_load(&host->isa);
-	if (!ret)
+	if (!ret) {
+		pam_update(host);
 		pirq_update(host);
+	}
 	return ret;
 }
 
@@ -358,16 +395,19 @@ static const struct pci_ids isa_ids = {
 	.class = 0x060100,
 };
 
+static const struct pci_dev_ops bridge_ops = {
+	.config_written = bridge_config_written,
+};
+
 static const struct pci_dev_ops isa_ops = {
 	.config_written = isa_config_written,
 };
 
 static void bridges_init(struct pci_host *host)
 {
-	pci_dev_init(&host->bridge, host, &host->dev, &host->s.bridge, NULL, &bridge_ids);
-	/* PAM0 .. PAM6 (82441FX, 3.2.17): storage only, memory below 1 MiB is RAM anyway. */
-	for (unsigned i = 0x59; i <= 0x5f; i++)
-		pci_set_reg(&host->bridge, i, 1, 0, 0xff);
+	pci_dev_init(&host->bridge, host, &host->dev, &host->s.bridge, &bridge_ops, &bridge_ids);
+	for (unsigned i = 0; i < NR_PAM_REGS; i++)
+		pci_set_reg(&host->bridge, BRIDGE_PAM0 + i, 1, 0, i ? 0x33 : 0x30);
 	pci_dev_init(&host->isa, host, &host->dev, &host->s.isa, &isa_ops, &isa_ids);
 	/* The PIIX3 always says so, whether or not there is an IDE function behind it. */
 	pci_set_reg(&host->isa, PCI_HEADER_TYPE, 1, PCI_HEADER_MULTIFUNCTION, 0);
@@ -387,6 +427,7 @@ int pci_host_create(const struct pci_host_config *cfg, struct pci_host **out)
 	host->bus = cfg->bus;
 	host->msi = cfg->msi;
 	host->power = cfg->power;
+	host->pam = cfg->pam;
 	for (unsigned i = 0; i < PCI_NR_ISA_IRQS; i++)
 		host->irqs[i] = cfg->irqs[i];
 	bridges_init(host);

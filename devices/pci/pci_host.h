@@ -10,6 +10,9 @@
  * from there to the ISA IRQ that the PIRQ route register names: what the DSDT's
  * _PRT must say too. A line is up while any function on any link routed to it is.
  *
+ * The host bridge's PAM registers are told to whom the config names (devices/pci/pam.h);
+ * else they are storage, and the memory below 1 MiB is RAM whatever they hold.
+ *
  * Locks: devices/pci/pci.h.
  */
 #ifndef DEVICES_PCI_HOST_H
@@ -21,6 +24,7 @@
 #include "base/device.h"
 #include "base/irq.h"
 #include "base/power.h"
+#include "devices/pci/pam.h"
 #include "devices/pci/pci.h"
 
 #define PCI_NR_LINKS 4
@@ -33,6 +37,7 @@ struct pci_host_config {
 	struct msi_ctl *msi; /* NULL: functions have no MSI */
 	struct irq irqs[PCI_NR_ISA_IRQS]; /* level-triggered, as far as PIRQs may lead there */
 	struct power power; /* port 0xcf9 */
+	struct pam pam;
 };
 
 struct pci_host_state {
@@ -51,6 +56,8 @@ struct pci_host {
 	struct pci_dev isa;
 	struct pci_dev *fns[PCI_NR_DEVFN]; /* fixed before the machine runs */
 	atomic_uint nr_refused; /* BARs that wait for room */
+	struct pam pam;
+	uint8_t pam_told[PAM_NR_SEGMENTS]; /* what it was told last: PAM_READ, PAM_WRITE */
 
 	pthread_mutex_t intx_lock; /* guards everything below, and the pci_dev.intx_* */
 	struct irq irqs[PCI_NR_ISA_IRQS];

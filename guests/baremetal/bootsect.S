@@ -2,8 +2,8 @@
 /*
  * A disk that firmware boots: sector 0 loads the next ones through INT 13h, and they ask
  * the BIOS for the rest, say what they find in TAP on COM2 (COM1 is the BIOS's own console)
- * and end by the debug exit. The first time round they restart the machine, so that a
- * firmware that was left anywhere has to come up again.
+ * and end by the debug exit. The first time round they destroy the BIOS's copy in RAM and
+ * restart the machine: the firmware has to come up again from its ROM.
  *
  * Sector DATA_LBA begins with a letter that is said, so that the host sees which disk was
  * booted; sector WRITE_LBA is written. All of it is linked at 7c00h, in segment 0.
@@ -23,6 +23,23 @@
 #define BUF_E820 0x9700
 #define BUF_PARAMETERS 0x9800
 
+#define BUF_AP 0xa000	/* where another CPU starts: on a page */
+
+/* The 82441FX's PAM registers: two bits for each half. */
+#define PAM_F0000 0x59	/* the high half */
+#define PAM_D0000 0x5c	/* the low half; the other one stays as it is */
+#define PAM_RE 1
+#define PAM_WE 2
+
+/* x2APIC: the command register is an MSR, which 16-bit code can write. */
+#define MSR_APIC_BASE 0x1b
+#define APIC_BASE_X2APIC 0xc00
+#define MSR_X2APIC_ICR 0x830
+#define ICR_OTHERS_INIT 0xc4500
+#define ICR_OTHERS_STARTUP 0xc4600
+
+#define AP_VALUE 0x55667788 /* what it finds at D0000h */
+#define CMOS_OTHER_CPUS 0x5f
 #define CMOS_RESTARTED 0x60	/* RAM that means nothing to anybody */
 #define RESTARTED 0x5a
 #define TICK_COUNT 0x46c
@@ -112,6 +129,9 @@ tests:
 	call memory_map
 	call tables
 	call rom
+	call bios_protected
+	call shadow
+	call shadow_changes
 	call time
 
 	mov $plan, %si
@@ -138,6 +158,16 @@ restart_once:
 	out %al, $PLATFORM_PORT_RTC_INDEX
 	mov $RESTARTED, %al
 	out %al, $PLATFORM_PORT_RTC_DATA
+	cli
+	mov $PAM_F0000, %bl
+	mov $(PAM_RE | PAM_WE) << 4, %al
+	call bridge_out
+	push $0xf000
+	pop %es
+	xor %di, %di
+	mov $0xf4f4f4f4, %eax	/* hlt */
+	mov $0x4000, %cx
+	rep stosl
 	mov $PLATFORM_PORT_RESET, %dx
 	mov $6, %al
 	out %al, %dx
@@ -324,6 +354,196 @@ compare_rom:
 	pop %es
 	ret
 
+/* %bl: a register of the host bridge. Gives the port at which it is, in %dx. */
+bridge_at:
+	push %eax
+	movzx %bl, %eax
+	and $0xfc, %al
+	or $0x80000000, %eax
+	mov $PLATFORM_PORT_PCI_ADDR, %dx
+	out %eax, %dx
+	movzx %bl, %dx
+	and $3, %dx
+	add $PLATFORM_PORT_PCI_DATA, %dx
+	pop %eax
+	ret
+
+/* %al: its new value. */
+bridge_out:
+	call bridge_at
+	out %al, %dx
+	ret
+
+/* %al: what is to be done with accesses to D0000h, PAM_*. */
+pam_d0000:
+	mov %al, %ah
+	mov $PAM_D0000, %bl
+	call bridge_at
+	in %dx, %al
+	and $0xf0, %al
+	or %ah, %al
+	out %al, %dx
+	ret
+
+/*
+ * As SeaBIOS leaves it, its own segment can be read only. Made writable, RAM is there; turned
+ * off, the ROM, whose bytes are still what they were.
+ */
+bios_protected:
+	cli
+	push $0xf000
+	pop %fs
+	mov %fs:0xfff8, %ecx
+	notl %fs:0xfff8
+	cmp %fs:0xfff8, %ecx
+	mov $bios_stays, %si
+	call verdict_equal
+
+	mov $PAM_F0000, %bl
+	mov $(PAM_RE | PAM_WE) << 4, %al
+	call bridge_out
+	mov %fs:0xfff8, %ecx
+	notl %fs:0xfff8
+	mov %fs:0xfff8, %esi
+	xor %al, %al
+	call bridge_out
+	mov %fs:0xfff8, %edi
+	mov $PAM_RE << 4, %al
+	call bridge_out
+	mov %fs:0xfff8, %ebp
+	mov $(PAM_RE | PAM_WE) << 4, %al
+	call bridge_out
+	mov %ecx, %fs:0xfff8
+	mov $PAM_RE << 4, %al
+	call bridge_out
+	sti
+	not %ecx
+	cmp %ecx, %esi		/* RAM took the change */
+	jne 1f
+	cmp %esi, %ebp		/* and still had it when it could only be read */
+	jne 1f
+	not %ecx
+	cmp %ecx, %edi		/* and the ROM did not have it */
+1:	mov $bios_rom, %si
+	jmp verdict_equal
+
+/* Each of the four settings at D0000h, where there is nothing but RAM. */
+shadow:
+	push $0xd000
+	pop %fs
+	mov $PAM_RE | PAM_WE, %al
+	call pam_d0000
+	movl $0x11111111, %fs:0
+	cmpl $0x11111111, %fs:0
+	mov $shadow_on, %si
+	call verdict_equal
+
+	xor %al, %al
+	call pam_d0000
+	cmpl $-1, %fs:0
+	mov $shadow_off, %si
+	call verdict_equal
+	movl $0x22222222, %fs:0
+	mov $PAM_RE, %al
+	call pam_d0000
+	cmpl $0x11111111, %fs:0
+	mov $shadow_off_lost, %si
+	call verdict_equal
+
+	movl $0x33333333, %fs:0
+	cmpl $0x11111111, %fs:0
+	mov $shadow_read, %si
+	call verdict_equal
+
+	mov $PAM_WE, %al
+	call pam_d0000
+	movl $0x44444444, %fs:0
+	push %fs
+	pop %es
+	mov $4, %di
+	mov $12, %cx
+	mov $0x44, %al
+	rep stosb
+	cmpl $-1, %fs:0
+	mov $shadow_write, %si
+	call verdict_equal
+	mov $PAM_RE, %al
+	call pam_d0000
+	xor %di, %di
+	mov $4, %cx
+	mov $0x44444444, %eax
+	repe scasl
+	push $0
+	pop %es
+	mov $shadow_written, %si
+	call verdict_equal
+	mov $PAM_RE | PAM_WE, %al
+	jmp pam_d0000
+
+/*
+ * Another CPU, where there is one, is at D0000h all the while that the segment is made
+ * read-only and writable again: it must never find anything but what is there.
+ */
+shadow_changes:
+	mov $CMOS_OTHER_CPUS, %al
+	out %al, $PLATFORM_PORT_RTC_INDEX
+	in $PLATFORM_PORT_RTC_DATA, %al
+	test %al, %al
+	jz 4f
+	push $0xd000
+	pop %fs
+	movl $AP_VALUE, %fs:0
+	movl $AP_VALUE, %fs:4
+	movb $0xea, BUF_AP	/* ljmp */
+	movw $ap, BUF_AP + 1
+	movw $0, BUF_AP + 3
+	mov $MSR_APIC_BASE, %ecx
+	rdmsr
+	or $APIC_BASE_X2APIC, %eax
+	wrmsr
+	mov $MSR_X2APIC_ICR, %ecx
+	xor %edx, %edx
+	mov $ICR_OTHERS_INIT, %eax
+	wrmsr
+	mov $ICR_OTHERS_STARTUP | BUF_AP >> 12, %eax
+	wrmsr
+	mov TICK_COUNT, %ecx
+	add $9, %ecx		/* half a second */
+1:	mov $PAM_RE, %al
+	call pam_d0000
+	mov $PAM_RE | PAM_WE, %al
+	call pam_d0000
+	cmp %ecx, TICK_COUNT
+	jb 1b
+	mov $MSR_X2APIC_ICR, %ecx
+	xor %edx, %edx
+	mov $ICR_OTHERS_INIT, %eax
+	wrmsr
+	cmpl $100, ap_rounds
+	jb 3f
+	cmpl $0, ap_wrong
+	jne 2f
+	clc
+	jmp 3f
+2:	stc
+3:	mov $shadow_changing, %si
+	jmp verdict
+4:	ret
+
+ap:	xor %ax, %ax
+	mov %ax, %ds
+	mov $0xd000, %ax
+	mov %ax, %es
+1:	cmpl $AP_VALUE, %es:0
+	je 2f
+	incl ap_wrong
+2:	movl $AP_VALUE, %es:4
+	cmpl $AP_VALUE, %es:4
+	je 3f
+	incl ap_wrong
+3:	incl ap_rounds
+	jmp 1b
+
 time:
 	mov TICK_COUNT, %eax
 	mov $200, %cx		/* other interrupts wake it too */
@@ -422,6 +642,8 @@ MOVE copy_out, 0xfffffff0, BUF_ROM
 MOVE copy_in, BUF_WRITE, 0xfffffff0
 
 ram_kib:	.long 0
+ap_rounds:	.long 0
+ap_wrong:	.long 0
 test_number:	.byte 0
 failed:		.byte 0
 
@@ -455,6 +677,15 @@ has_smbios:	.asciz "there is an SMBIOS entry point"
 reads_rom:	.asciz "INT 15h, 87h reads the ROM below 4 GiB"
 rom_same:	.asciz "whose reset vector is the one below 1 MiB"
 rom_stays:	.asciz "writing to it changes nothing"
+bios_stays:	.asciz "the BIOS's own segment is write-protected"
+bios_rom:	.asciz "as PAM0 says: RAM, writable or not, or the ROM"
+shadow_on:	.asciz "shadow RAM at D0000h, on: it keeps what is written"
+shadow_off:	.asciz "off: reads are ones"
+shadow_off_lost: .asciz "and writes are lost"
+shadow_read:	.asciz "read-only: it is protected"
+shadow_write:	.asciz "write-only: reads are ones"
+shadow_written:	.asciz "and writes are there when reads are on"
+shadow_changing: .asciz "another CPU finds it while it is changed"
 ticks:		.asciz "the timer ticks"
 has_date:	.asciz "INT 1Ah has the date"
 

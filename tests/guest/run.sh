@@ -594,6 +594,8 @@ test_firmware() {
 	check "firmware: and does not complain" sh -c '! grep -i -e internal -e "unable to" firmware.log'
 	check "firmware: fw_cfg in the exit report" \
 		[ "$(json firmware.json total.ports.register=dma-address-low.device)" = fw-cfg ]
+	check "firmware: and the write to the protected BIOS" \
+		[ "$(json firmware.json total.mmio.device=shadow,register=f0000,direction=write.count)" = 1 ]
 
 	make_boot_disk b.img b
 	head -c 1048576 /dev/zero >empty.img
