@@ -8,7 +8,7 @@
 
 #include "base/util.h"
 
-#define IDE_MAX_CYLINDERS 16383 /* what IDENTIFY DEVICE may report (ATA-7 volume 1, 6.2.1) */
+#define IDE_MAX_CYLINDERS 16383 /* what IDENTIFY DEVICE may report (ATA-6, 6.2.1) */
 #define IDE_MAX_HEADS 16
 #define IDE_MAX_SECTORS 63
 

@@ -146,7 +146,7 @@ build() {
 		[gcc]="CC=gcc"
 		[clang]="CC=clang"
 		[asan]="CC=clang SANITIZE=$sanitize"
-		[fuzz]="CC=clang SANITIZE=$sanitize"
+		[fuzz]="CC=clang SANITIZE=$sanitize,fuzzer-no-link" # which paths of ours are new
 	)
 	local targets="all guests unit-tests"
 	[ "$1" != fuzz ] || targets=fuzzers
@@ -205,14 +205,31 @@ group_unit() {
 	done
 }
 
+# Where a fuzz target starts from: what the unit tests of the same devices do, in its own form.
+corpora() {
+	local folder=$logs/fuzz/corpus/ide
+	need fuzz gcc || return
+	mkdir -p "$folder"
+	run fuzz/corpus 120 env IDE_CORPUS="$folder" bash -c '
+		for test in ide ide_dma ide_cd; do
+			build/gcc/tests/unit/test_$test || exit
+		done
+		echo "# $(ls "$IDE_CORPUS" | wc -l) files"
+		ls "$IDE_CORPUS" | grep -q .'
+}
+
 group_fuzz() {
-	local target name
+	local target name corpus
 	need fuzz fuzz || return
+	corpora
 	for target in tests/fuzz/fuzz_*.c; do
 		target=build/fuzz/${target%.c} name=${target#*/fuzz_} name=${name%.c}
+		corpus=$logs/fuzz/corpus/$name
+		mkdir -p "$corpus"
 		# The time limit is for a machine under load; the number of runs is what counts.
 		run "fuzz/$name" 120 env -C "$logs" "$PWD/$target" -seed=1 -runs=20000 \
-			-max_total_time=20 -print_final_stats=1 -artifact_prefix="$logs/fuzz/$name-"
+			-max_total_time=20 -print_final_stats=1 -artifact_prefix="$logs/fuzz/$name-" \
+			"$corpus"
 	done
 }
 

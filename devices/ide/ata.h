@@ -104,7 +104,7 @@ struct ide_channel_state {
 	uint8_t unit; /* whose command it is */
 	uint8_t op; /* enum ide_op */
 	uint8_t ext; /* it has 48-bit addresses */
-	uint8_t careful; /* the host failed to read ahead: block by block now */
+	uint8_t careful; /* the host failed to read much at a time: little by little now */
 	uint16_t block; /* bytes of a data block, at most */
 	uint64_t offset; /* bytes: what is still to be asked of the host */
 	uint64_t left;
@@ -139,6 +139,7 @@ enum ide_reset { IDE_RESET_NONE, IDE_RESET_SOFT, IDE_RESET_DEVICE };
 struct ide_request {
 	struct block_req b;
 	struct bmdma_vec vec;
+	struct bmdma_place from; /* where in the table vec begins */
 	enum bmdma_end end; /* why vec ends where it does */
 	bool bounced; /* vec's last is bounce */
 	uint8_t bounce[BLOCK_SECTOR]; /* the rest of a sector for which the table has no place */

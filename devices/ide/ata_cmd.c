@@ -94,7 +94,7 @@ void ide_put_address(struct ide_channel *ch, unsigned unit, uint64_t lba, bool e
 /* Takes offset and length from the registers; false (and the command failed): out of range. */
 static bool get_range(struct ide_channel *ch, unsigned unit, uint64_t count, bool ext)
 {
-	uint64_t size = ch->drives[unit].sectors;
+	uint64_t size = min_u64(ch->drives[unit].sectors, ext ? UINT64_MAX : LBA28_LIMIT);
 	uint64_t lba = get_address(ch, unit, ext);
 
 	if (lba >= size || count > size - lba) {
@@ -150,7 +150,7 @@ static void cmd_identify(struct ide_channel *ch, unsigned unit, const struct ata
 	s->op = c->op;
 	ide_identify(ch, unit);
 	s->block = BLOCK_SECTOR;
-	s->left = 0;
+	s->offset = s->left = 0;
 	s->end = 0;
 	s->len = BLOCK_SECTOR;
 	ide_pio_in_block(ch);
@@ -302,7 +302,7 @@ static void cmd_native_max(struct ide_channel *ch, unsigned unit, const struct a
 	bool ext = c->flags & EXT;
 
 	if (!ext) {
-		last = min_u64(last, LBA28_LIMIT - 1);
+		last = min_u64(last, ATA_LBA28_SECTORS - 1);
 		ch->s.device |= ATA_DEVICE_LBA;
 	}
 	ide_put_address(ch, unit, last, ext);

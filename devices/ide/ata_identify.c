@@ -7,7 +7,6 @@
 #include "devices/ide/ata.h"
 
 #define WORDS 256
-#define LBA28_MAX 0x0fffffffull
 #define MODEL "bantam disk"
 #define FIRMWARE_REVISION "1.0"
 
@@ -78,7 +77,7 @@ static void put_geometry(const struct ide_channel *ch, unsigned unit, uint16_t *
 	w[55] = d->heads;
 	w[56] = d->sectors;
 	put_number(&w[57], 2, (uint64_t)d->cylinders * d->heads * d->sectors);
-	put_number(&w[60], 2, min_u64(sectors, LBA28_MAX));
+	put_number(&w[60], 2, min_u64(sectors, ATA_LBA28_SECTORS));
 	put_number(&w[100], 4, sectors);
 }
 

@@ -220,10 +220,44 @@ static void request_set_buffer(struct ide_channel *ch, uint64_t len)
 	request_set(ch, ch->req.vec.iov, 1, len);
 }
 
-/* The least that is read at a time: after an error it says where the bad sector is. */
+/*
+ * What is read at a time once the host has failed: then what comes before the bad sector does
+ * arrive, and the registers say where that is. 0: it is not tried again.
+ */
 static uint64_t careful_len(const struct ide_channel_state *s)
 {
-	return s->op == IDE_OP_PACKET ? ATAPI_BLOCK_SIZE : s->block;
+	switch (s->op) {
+	case IDE_OP_READ:
+	case IDE_OP_VERIFY:
+		return s->block;
+	case IDE_OP_READ_DMA:
+		return BLOCK_SECTOR;
+	case IDE_OP_PACKET:
+		return ATAPI_BLOCK_SIZE;
+	default:
+		return 0;
+	}
+}
+
+/* Bytes of the next request. */
+static uint64_t request_len(const struct ide_channel_state *s, uint64_t most)
+{
+	uint64_t careful = s->careful ? careful_len(s) : 0;
+
+	return min_u64(s->left, careful ? careful : most);
+}
+
+static bool try_carefully(struct ide_channel *ch)
+{
+	struct ide_channel_state *s = &ch->s;
+	uint64_t len = careful_len(s);
+
+	if (!len || s->careful || ch->req.b.len <= len)
+		return false;
+	s->careful = 1;
+	if (ide_op_is_dma(s->op))
+		bmdma_seek(&s->bm, &ch->req.from);
+	return true;
 }
 
 /* Nothing more can be moved until the guest starts the bus master anew. */
@@ -257,10 +291,12 @@ static bool prepare_dma(struct ide_channel *ch)
 	struct ide_channel_state *s = &ch->s;
 	struct ide_request *r = &ch->req;
 	bool to_memory = !ops[s->op].from_memory;
+	uint64_t want = request_len(s, IDE_DMA_CHUNK);
 
 	if (!dma_ready(ch))
 		return dma_stall(ch, BMDMA_MORE);
-	r->end = bmdma_map(&s->bm, ch->mem, to_memory, min_u64(s->left, IDE_DMA_CHUNK), &r->vec);
+	r->from = bmdma_tell(&s->bm);
+	r->end = bmdma_map(&s->bm, ch->mem, to_memory, want, &r->vec);
 	dma_round(r, to_memory);
 	if (!r->vec.len)
 		return dma_stall(ch, r->end);
@@ -296,7 +332,7 @@ static bool prepare(struct ide_channel *ch)
 	case IDE_OP_READ:
 	case IDE_OP_VERIFY:
 	case IDE_OP_PACKET:
-		request_set_buffer(ch, min_u64(s->left, s->careful ? careful_len(s) : IDE_BUFFER));
+		request_set_buffer(ch, request_len(s, IDE_BUFFER));
 		return true;
 	case IDE_OP_WRITE:
 		request_set_buffer(ch, s->end);
@@ -393,7 +429,6 @@ static void request_end(struct ide_channel *ch)
 	struct ide_channel_state *s = &ch->s;
 	struct ide_request *r = &ch->req;
 	struct block_stages *stages = ch->drives[s->unit].stages;
-	bool ahead = s->op == IDE_OP_READ || s->op == IDE_OP_VERIFY || s->op == IDE_OP_PACKET;
 
 	r->stamps.at[BLOCK_COMPLETED] = ticks_now();
 	mark(ch);
@@ -402,9 +437,7 @@ static void request_end(struct ide_channel *ch)
 	r->stamps.at[BLOCK_USED] = ticks_now();
 	if (!r->result)
 		succeeded(ch);
-	else if (ahead && !s->careful && r->b.len > careful_len(s))
-		s->careful = 1;
-	else
+	else if (!try_carefully(ch))
 		failed(ch);
 	if (s->phase == IDE_IO)
 		return; /* there is more of it */

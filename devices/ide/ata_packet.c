@@ -7,9 +7,6 @@
 
 #include "devices/ide/ata.h"
 
-/* Bytes of a data block, whatever a limit that is 0 or odd says. */
-#define BYTE_COUNT_MAX 0xfffeu
-
 static struct atapi_medium medium(const struct ide_drive *drive)
 {
 	struct atapi_medium m = { .present = drive->block };
@@ -19,20 +16,28 @@ static struct atapi_medium medium(const struct ide_drive *drive)
 	return m;
 }
 
+/* Bytes of a data block: an even number, which the guest's limit may be not. */
+static uint16_t block_size(const struct ide_drive_state *d)
+{
+	unsigned limit = d->tf[0][TF_LBA_MID] | d->tf[0][TF_LBA_HIGH] << 8;
+
+	if (!limit)
+		return ATAPI_BYTE_COUNT_MAX;
+	return limit == 1 ? 2 : (uint16_t)(limit & ~1u);
+}
+
 void ide_packet_begin(struct ide_channel *ch, unsigned unit)
 {
 	struct ide_channel_state *s = &ch->s;
 	struct ide_drive_state *d = &s->drives[unit];
 	uint8_t features = d->tf[0][TF_FEATURES];
-	unsigned limit = d->tf[0][TF_LBA_MID] | d->tf[0][TF_LBA_HIGH] << 8;
 
 	s->op = features & ATA_PACKET_DMA ? IDE_OP_PACKET_DMA : IDE_OP_PACKET;
 	if (features & ATA_PACKET_OVERLAP) {
 		ide_fail(ch, ATA_ERROR_ABRT, 0);
 		return;
 	}
-	limit &= BYTE_COUNT_MAX;
-	s->block = (uint16_t)(limit ? limit : BYTE_COUNT_MAX);
+	s->block = block_size(d);
 	s->careful = 0;
 	s->ext = 0;
 	s->offset = s->left = 0;

@@ -40,6 +40,9 @@
 #define ATA_CONTROL_SRST 0x04
 #define ATA_CONTROL_HOB 0x80
 
+/* Sectors that IDENTIFY DEVICE counts in 28 bits, at most (6.16, words 60 and 61) */
+#define ATA_LBA28_SECTORS 0x0fffffffull
+
 /* PACKET's features register (6.24) */
 #define ATA_PACKET_DMA 0x01
 #define ATA_PACKET_OVERLAP 0x02

@@ -21,6 +21,7 @@
 
 #define ATAPI_PACKET_SIZE 12
 #define ATAPI_BLOCK_SIZE 2048u
+#define ATAPI_BYTE_COUNT_MAX 0xfffeu /* bytes of a PIO data block; what a limit of 0 means */
 #define ATAPI_MAX_DATA 2052 /* bytes of the longest reply: a DVD's physical format */
 
 /* The signature after a reset (ATA-7 volume 1): in LBA mid and LBA high. */

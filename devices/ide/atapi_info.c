@@ -319,6 +319,7 @@ void atapi_get_configuration(struct atapi_call *c)
 	store_be16(p + 6, now);
 	atapi_answer(c, len, load_be16(c->cdb + 7));
 }
+
 /* --- IDENTIFY PACKET DEVICE ----------------------------------------------------------- */
 
 /* Two characters a word, the first in the upper half; blanks fill it up. */
@@ -349,8 +350,9 @@ void atapi_identify(const char *serial, uint16_t words[256])
 		{ 68, 120 }, /* ns: the same with IORDY */
 		{ 80, 0x00f0 }, /* ATA/ATAPI-4 to -7 */
 		{ 82, 0x4218 }, /* NOP, DEVICE RESET, PACKET, power management */
-		{ 83, 0x4000 }, { 84, 0x4000 }, { 85, 0x4218 }, /* and they are enabled */
-		{ 87, 0x4000 },
+		{ 83, 0x4000 }, { 84, 0x4000 },
+		{ 85, 0x4218 }, /* and they are enabled */
+		{ 87, 0x4000 }, { 125, ATAPI_BYTE_COUNT_MAX },
 	};
 
 	memset(words, 0, 256 * sizeof(words[0]));

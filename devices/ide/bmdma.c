@@ -128,6 +128,19 @@ void bmdma_vec_trim(struct bmdma_vec *v, uint64_t len)
 	}
 }
 
+struct bmdma_place bmdma_tell(const struct bmdma_state *s)
+{
+	return (struct bmdma_place){ s->seg_last, s->next, s->seg_addr, s->seg_left };
+}
+
+void bmdma_seek(struct bmdma_state *s, const struct bmdma_place *place)
+{
+	s->seg_last = place->seg_last;
+	s->next = place->next;
+	s->seg_addr = place->seg_addr;
+	s->seg_left = place->seg_left;
+}
+
 void bmdma_stopped(struct bmdma_state *s, enum bmdma_end end)
 {
 	if (end != BMDMA_MORE || !(s->command & BM_COMMAND_START))

@@ -52,6 +52,11 @@ enum bmdma_end {
 	BMDMA_FAULT, /* a descriptor, or what it describes, is not in RAM */
 };
 
+struct bmdma_place {
+	uint8_t seg_last;
+	uint32_t next, seg_addr, seg_left;
+};
+
 struct bmdma_vec {
 	struct iovec iov[BMDMA_MAX_IOV];
 	unsigned nr;
@@ -75,6 +80,10 @@ enum bmdma_end bmdma_map(struct bmdma_state *s, struct mem *mem, bool to_memory,
 
 /* Takes bytes off v's end. */
 void bmdma_vec_trim(struct bmdma_vec *v, uint64_t len);
+
+/* Where the walk is, and back there: what was mapped since is mapped once more. */
+struct bmdma_place bmdma_tell(const struct bmdma_state *s);
+void bmdma_seek(struct bmdma_state *s, const struct bmdma_place *place);
 
 /* What status says from now on: the map that was just used ended so; the drive is done. */
 void bmdma_stopped(struct bmdma_state *s, enum bmdma_end end);

@@ -2,9 +2,10 @@
 /*
  * IDE channels driven by fuzz at their registers, with fuzz in the tables that the bus master
  * reads. A few operations are whole requests, right but for what fuzz says, so that the code
- * behind the registers is reached from nothing; and the mutator starts from built-in seeds.
- * The disks stay within their size, and the drives work again after a reset. The I/O thread is
- * this one: nothing is waited for before settle() has run its loop.
+ * behind the registers is reached from nothing; and the mutator has seeds of its own besides
+ * the corpus that the unit tests write. The disks stay within their size, and the drives work
+ * again after a reset. The I/O thread is this one: nothing is waited for before settle() has
+ * run its loop.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -14,17 +15,18 @@
 #include "base/state.h"
 #include "devices/ide/ata_regs.h"
 #include "devices/ide/ide.h"
+#include "tests/fuzz/ide_ops.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed);
 
 #define RAM MIB
-#define TABLE 0x10000ull
-#define DATA 0x20000ull
-#define DISK (64 * 512)
+#define TABLE IDE_FUZZ_TABLE
+#define DATA IDE_FUZZ_DATA
+#define KEPT (64 * 512) /* bytes of a disk that hold what was written; the others are 0 */
 #define BM_BASE PLATFORM_PCI_IO_BASE
-#define OP_SIZE 8
+#define OP_SIZE IDE_FUZZ_OP_SIZE
 
 static void check(bool ok)
 {
@@ -35,23 +37,36 @@ static void check(bool ok)
 /* Held, it keeps its request until it is told to go on. */
 struct ram_block {
 	struct block b;
-	uint8_t bytes[DISK];
+	uint8_t bytes[KEPT];
 	bool hold;
 	struct block_req *held;
 };
+
+static void ram_copy(struct ram_block *r, bool read, uint64_t at, uint8_t *p, size_t n)
+{
+	uint64_t from = min_u64(at, KEPT), kept = min_u64(n, KEPT - from);
+	volatile uint8_t last = p[n - 1]; /* what is not kept has to be there as well */
+
+	(void)last;
+	if (read) {
+		memset(p, 0, n);
+		memcpy(p, r->bytes + from, kept);
+	} else {
+		memcpy(r->bytes + from, p, kept);
+	}
+}
 
 static void ram_do(struct ram_block *r, struct block_req *req)
 {
 	uint64_t at = req->offset, sum = 0;
 
 	for (unsigned i = 0; i < req->nr_iov && req->op != BLOCK_FLUSH; i++) {
-		check(req->iov[i].iov_len && req->iov[i].iov_len <= DISK - at);
-		if (req->op == BLOCK_READ)
-			memcpy(req->iov[i].iov_base, r->bytes + at, req->iov[i].iov_len);
-		else
-			memcpy(r->bytes + at, req->iov[i].iov_base, req->iov[i].iov_len);
-		at += req->iov[i].iov_len;
-		sum += req->iov[i].iov_len;
+		const struct iovec *v = &req->iov[i];
+
+		check(v->iov_len && at <= r->b.size && v->iov_len <= r->b.size - at);
+		ram_copy(r, req->op == BLOCK_READ, at, v->iov_base, v->iov_len);
+		at += v->iov_len;
+		sum += v->iov_len;
 	}
 	check(sum == req->len && sum % 512 == 0);
 	/* Sectors 40 to 43 are bad. */
@@ -206,8 +221,8 @@ static void dma(struct world *w, const uint8_t *op)
 	bm_out(w, BM_COMMAND, 1, 1 | (op[4] & 1 ? 0 : 8) | (op[6] & 0x20));
 }
 
-/* Entries of a table: regions of one length, one after the other. */
-static void table(struct world *w, const uint8_t *op)
+/* Entries of the table: regions of one length, one after the other. */
+static void regions(struct world *w, const uint8_t *op)
 {
 	uint32_t len = (uint32_t)load_le(op + 2, 2);
 
@@ -270,49 +285,51 @@ static void step(struct world *w, const uint8_t *op)
 	uint64_t v = load_le(op + 4, 4);
 	unsigned width = 1u << op[2] % 3;
 
-	switch (op[0] % 14) {
-	case 0:
-	case 1:
+	switch (op[0] % IDE_FUZZ_NR_OPS) {
+	case IDE_FUZZ_OUT:
 		out(w, port(w, op[1] % 8), width, v);
 		break;
-	case 2: /* a command with a task file */
+	case IDE_FUZZ_POKE:
+		poke(w, TABLE + load_le(op + 1, 2) * 4, 4, v);
+		break;
+	case IDE_FUZZ_COMMAND:
 		task_file(w, op[1] & 1, op[2], op[3]);
 		out(w, port(w, ATA_FEATURES), 1, op[5]);
 		out(w, port(w, ATA_COMMAND), 1, op[4]);
 		break;
-	case 3:
+	case IDE_FUZZ_DMA:
 		dma(w, op);
 		break;
-	case 4:
-		table(w, op);
+	case IDE_FUZZ_REGIONS:
+		regions(w, op);
 		break;
-	case 5:
+	case IDE_FUZZ_DATA_PORT:
 		data_port(w, op);
 		break;
-	case 6:
+	case IDE_FUZZ_PACKET:
 		packet(w, op);
 		break;
-	case 7:
+	case IDE_FUZZ_CONTROL:
 		out(w, control_port(w), 1, op[1]);
 		break;
-	case 8:
+	case IDE_FUZZ_BM_OUT:
 		bm_out(w, op[1] % 8, width, v);
 		break;
-	case 9:
+	case IDE_FUZZ_IN:
 		(void)in(w, port(w, op[1] % 8), width);
 		(void)in(w, control_port(w), 1);
 		(void)in(w, (uint16_t)(BM_BASE + op[2] % 16), width);
 		break;
-	case 10:
+	case IDE_FUZZ_CHANNEL:
 		w->cur = op[1] & 1;
 		break;
-	case 11: /* the host is slow from now on, or lets go */
+	case IDE_FUZZ_HOLD:
 		if (op[1] & 1)
 			release(w);
 		else
 			w->disks[op[2] % 4].hold = true;
 		break;
-	case 12:
+	case IDE_FUZZ_CONFIG:
 		config_out(w, op[1], width, (uint32_t)v);
 		break;
 	default:
@@ -361,6 +378,8 @@ static void add_channel(struct world *w, unsigned i, const struct ide_drive_conf
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const struct block_ops ram_ops = { .attach = ram_attach, .submit = ram_submit };
+	/* As in the unit tests: the second is a CD, the last one needs 48-bit addresses. */
+	static const uint64_t sectors[] = { 20160, 4000, 0, 300ull << 21 };
 	static struct world w;
 	static struct mem mem;
 	static struct loop loop;
@@ -376,7 +395,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	block_stages_init(&w.stages, "ide0-0", NULL);
 	for (unsigned i = 0; i < 4; i++) {
 		w.disks[i].b.ops = &ram_ops;
-		w.disks[i].b.size = DISK;
+		w.disks[i].b.size = sectors[i] * 512;
 	}
 	bus_init(&w.bus);
 	check(!pci_host_create(&pc, &w.host));
@@ -412,54 +431,54 @@ static const struct {
 	uint8_t ops[8][OP_SIZE];
 } seeds[] = {
 	/* IDENTIFY by PIO */
-	{ { { 2, 0, 0, 1, 0xec }, { 5, 1, 1, 255 } } },
+	{ { { IDE_FUZZ_COMMAND, 0, 0, 1, 0xec }, { IDE_FUZZ_DATA_PORT, 1, 1, 255 } } },
 	/* READ MULTIPLE, WRITE SECTORS, their data */
-	{ { { 2, 0, 5, 40, 0xc4 },
-	    { 5, 1, 2, 255 },
-	    { 5, 1, 2, 255 },
-	    { 9, 7 },
-	    { 2, 0, 9, 1, 0x30 },
-	    { 5, 0, 1, 255, 7 } } },
+	{ { { IDE_FUZZ_COMMAND, 0, 5, 40, 0xc4 },
+	    { IDE_FUZZ_DATA_PORT, 1, 2, 255 },
+	    { IDE_FUZZ_DATA_PORT, 1, 2, 255 },
+	    { IDE_FUZZ_IN, 7 },
+	    { IDE_FUZZ_COMMAND, 0, 9, 1, 0x30 },
+	    { IDE_FUZZ_DATA_PORT, 0, 1, 255, 7 } } },
 	/* READ DMA, WRITE DMA EXT into tables of whole and of odd regions */
-	{ { { 4, 7, 0, 2, 0, 1 },
-	    { 3, 0, 9, 8, 0 },
-	    { 9, 7 },
-	    { 8, 0, 0, 0, 0 },
-	    { 4, 200, 26, 0, 4, 1 },
-	    { 3, 0, 20, 10, 3 },
-	    { 9, 7 } } },
+	{ { { IDE_FUZZ_REGIONS, 7, 0, 2, 0, 1 },
+	    { IDE_FUZZ_DMA, 0, 9, 8, 0 },
+	    { IDE_FUZZ_IN, 7 },
+	    { IDE_FUZZ_BM_OUT, 0, 0, 0, 0 },
+	    { IDE_FUZZ_REGIONS, 200, 26, 0, 4, 1 },
+	    { IDE_FUZZ_DMA, 0, 20, 10, 3 },
+	    { IDE_FUZZ_IN, 7 } } },
 	/* a slow disk: SRST, then stop, in flight */
-	{ { { 11, 0, 0 },
-	    { 4, 1, 0, 8, 0, 1 },
-	    { 3, 0, 9, 8, 1 },
-	    { 7, 4 },
-	    { 7, 0 },
-	    { 8, 0 },
-	    { 11, 1 },
-	    { 9, 7 } } },
+	{ { { IDE_FUZZ_HOLD, 0, 0 },
+	    { IDE_FUZZ_REGIONS, 1, 0, 8, 0, 1 },
+	    { IDE_FUZZ_DMA, 0, 9, 8, 1 },
+	    { IDE_FUZZ_CONTROL, 4 },
+	    { IDE_FUZZ_CONTROL, 0 },
+	    { IDE_FUZZ_BM_OUT, 0 },
+	    { IDE_FUZZ_HOLD, 1 },
+	    { IDE_FUZZ_IN, 7 } } },
 	/* packets: INQUIRY, READ (10) by PIO and by DMA, DEVICE RESET */
-	{ { { 6, 0x12, 36, 0, 0, 0, 0, 36 },
-	    { 5, 1, 1, 17 },
-	    { 6, 0, 0, 0, 0, 0, 0, 2 },
-	    { 6, 0x28, 0, 4, 0, 3, 0, 64 },
-	    { 5, 1, 1, 255 },
-	    { 4, 3, 0, 8, 0, 1 },
-	    { 6, 0x28, 0, 4, 0, 2, 0, 1 },
-	    { 0, 7, 0, 0, 8 } } },
+	{ { { IDE_FUZZ_PACKET, 0x12, 36, 0, 0, 0, 0, 36 },
+	    { IDE_FUZZ_DATA_PORT, 1, 1, 17 },
+	    { IDE_FUZZ_PACKET, 0, 0, 0, 0, 0, 0, 2 },
+	    { IDE_FUZZ_PACKET, 0x28, 0, 4, 0, 3, 0, 64 },
+	    { IDE_FUZZ_DATA_PORT, 1, 1, 255 },
+	    { IDE_FUZZ_REGIONS, 3, 0, 8, 0, 1 },
+	    { IDE_FUZZ_PACKET, 0x28, 0, 4, 0, 2, 0, 1 },
+	    { IDE_FUZZ_OUT, 7, 0, 0, 8 } } },
 	/* a reply that a table is too short for: saved, and into another table */
-	{ { { 4, 0, 20, 0, 0, 1 },
-	    { 6, 0x12, 36, 0, 0, 0, 0, 1 },
-	    { 13, 1 },
-	    { 8, 0, 0, 0, 0 },
-	    { 8, 0, 0, 0, 9 } } },
+	{ { { IDE_FUZZ_REGIONS, 0, 20, 0, 0, 1 },
+	    { IDE_FUZZ_PACKET, 0x12, 36, 0, 0, 0, 0, 1 },
+	    { IDE_FUZZ_MACHINE, 1 },
+	    { IDE_FUZZ_BM_OUT, 0, 0, 0, 0 },
+	    { IDE_FUZZ_BM_OUT, 0, 0, 0, 9 } } },
 	/* the second channel's slave; save and load in between */
-	{ { { 10, 1 },
-	    { 2, 1, 38, 4, 0x20 },
-	    { 5, 1, 1, 255 },
-	    { 13, 1 },
-	    { 5, 1, 1, 255 },
-	    { 2, 1, 3, 0, 0x90 },
-	    { 13, 0 } } },
+	{ { { IDE_FUZZ_CHANNEL, 1 },
+	    { IDE_FUZZ_COMMAND, 1, 38, 4, 0x20 },
+	    { IDE_FUZZ_DATA_PORT, 1, 1, 255 },
+	    { IDE_FUZZ_MACHINE, 1 },
+	    { IDE_FUZZ_DATA_PORT, 1, 1, 255 },
+	    { IDE_FUZZ_COMMAND, 1, 3, 0, 0x90 },
+	    { IDE_FUZZ_MACHINE, 0 } } },
 };
 
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed)

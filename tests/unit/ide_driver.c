@@ -32,6 +32,71 @@ static uint64_t now_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
+/* --- notes for the fuzzer ------------------------------------------------------------ */
+
+static void note_op(struct ide_notes *n, const uint8_t op[4], uint32_t v)
+{
+	if (n->nr == IDE_MAX_OPS)
+		return;
+	memcpy(n->ops[n->nr], op, 4);
+	store_le(n->ops[n->nr++] + 4, 4, v);
+}
+
+/* What tests do to the world by hand is seen here. */
+static void note(struct ide_world *w, const uint8_t op[4], uint32_t v)
+{
+	struct ide_notes *n = &w->notes;
+
+	if (n->cur != w->cur)
+		note_op(n, (uint8_t[4]){ IDE_FUZZ_CHANNEL, (uint8_t)w->cur }, 0);
+	n->cur = w->cur;
+	for (uint8_t i = 0; i < 4; i++) {
+		bool hold = w->disks[i].hold;
+
+		if (n->hold[i] != hold)
+			note_op(n, (uint8_t[4]){ IDE_FUZZ_HOLD, !hold, i }, 0);
+		n->hold[i] = hold;
+	}
+	note_op(n, op, v);
+}
+
+#define NOTE(w, v, ...) note(w, (const uint8_t[4]){ __VA_ARGS__ }, v)
+
+/* The table is at the same place there, other memory is not. */
+static uint32_t note_addr(uint32_t gpa)
+{
+	_Static_assert(IDE_PRD == IDE_FUZZ_TABLE, "one address");
+	return gpa >= IDE_DATA && gpa < IDE_RAM ? (uint32_t)(gpa - IDE_DATA + IDE_FUZZ_DATA) : gpa;
+}
+
+/* Packets as they are; of longer blocks the first byte has to do. */
+static void note_data(struct ide_world *w, bool in, const void *data, size_t len)
+{
+	const uint8_t *p = data;
+
+	for (size_t at = 0; !in && len <= 12 && at + 4 <= len; at += 4)
+		NOTE(w, (uint32_t)load_le(p + at, 4), IDE_FUZZ_OUT, ATA_DATA, 2);
+	for (size_t left = in || len > 12 ? len / 2 : 0; left; left -= min_u64(left, 256))
+		NOTE(w, in ? 0 : p[0], IDE_FUZZ_DATA_PORT, in, 1,
+		     (uint8_t)(min_u64(left, 256) - 1));
+}
+
+static void notes_write(const struct ide_notes *n)
+{
+	const char *folder = getenv("IDE_CORPUS");
+	size_t len = n->nr * IDE_FUZZ_OP_SIZE;
+	char path[4096];
+	FILE *f;
+
+	if (!folder || !len)
+		return;
+	snprintf(path, sizeof(path), "%s/%08x", folder, util_crc32(0, n->ops, len));
+	f = fopen(path, "w");
+	assert_non_null(f);
+	assert_int_equal(fwrite(n->ops, 1, len, f), len);
+	assert_int_equal(fclose(f), 0);
+}
+
 /* --- disks ------------------------------------------------------------------------- */
 
 static struct ide_disk *to_disk(struct block *b)
@@ -43,6 +108,10 @@ static int do_request(struct ide_disk *d, struct block_req *req)
 {
 	uint64_t at = req->offset, sum = 0;
 
+	if (d->fails) {
+		d->fails--;
+		return -EIO;
+	}
 	if (req->op == BLOCK_FLUSH)
 		return d->flush_fails ? -EIO : 0;
 	if (d->bad >= req->offset && d->bad - req->offset < req->len)
@@ -192,6 +261,7 @@ static void make(struct ide_world *w, bool udma)
 			.udma = udma,
 		};
 
+		w->irq[i] = (struct fake_irq){ 0 };
 		for (unsigned k = 0; k < 2; k++) {
 			struct ide_disk *d = &w->disks[i * 2 + k];
 
@@ -236,12 +306,14 @@ static void unmake(struct ide_world *w)
 
 void ide_world_remake(struct ide_world *w, bool udma)
 {
+	NOTE(w, 0, IDE_FUZZ_MACHINE, 1); /* what tests do it for: something was saved */
 	unmake(w);
 	make(w, udma);
 }
 
 void ide_world_destroy(struct ide_world *w)
 {
+	notes_write(&w->notes);
 	/* A test that failed in between shall not hang as well. */
 	for (unsigned i = 0; i < 4; i++)
 		if (w->disks[i].hold)
@@ -257,6 +329,7 @@ void ide_world_destroy(struct ide_world *w)
 
 void ide_config_out(struct ide_world *w, unsigned reg, unsigned width, uint32_t v)
 {
+	NOTE(w, v, IDE_FUZZ_CONFIG, (uint8_t)reg, (uint8_t)(width / 2));
 	outl(&w->bus, PLATFORM_PORT_PCI_ADDR, 0x80000000u | PLATFORM_PCI_IDE << 8 | (reg & 0xfc));
 	bus_out(&w->bus, BUS_PIO, PLATFORM_PORT_PCI_DATA + (reg & 3), width, v);
 }
@@ -276,11 +349,13 @@ uint16_t ide_data_port(const struct ide_world *w)
 
 uint8_t ide_in(struct ide_world *w, unsigned reg)
 {
+	NOTE(w, 0, IDE_FUZZ_IN, (uint8_t)reg);
 	return inb(&w->bus, ports[w->cur] + reg);
 }
 
 void ide_out(struct ide_world *w, unsigned reg, uint8_t v)
 {
+	NOTE(w, v, IDE_FUZZ_OUT, (uint8_t)reg);
 	outb(&w->bus, ports[w->cur] + reg, v);
 }
 
@@ -291,6 +366,7 @@ uint8_t ide_altstatus(struct ide_world *w)
 
 void ide_control(struct ide_world *w, uint8_t v)
 {
+	NOTE(w, 0, IDE_FUZZ_CONTROL, v);
 	outb(&w->bus, control_ports[w->cur], v);
 }
 
@@ -357,11 +433,13 @@ uint8_t ide_cmd(struct ide_world *w, uint8_t opcode)
 
 void ide_read_block(struct ide_world *w, void *buf, size_t len)
 {
+	note_data(w, true, NULL, len);
 	bus_read_rep(&w->bus, BUS_PIO, ports[w->cur], buf, 2, (unsigned)(len / 2));
 }
 
 void ide_write_block(struct ide_world *w, const void *buf, size_t len)
 {
+	note_data(w, false, buf, len);
 	bus_write_rep(&w->bus, BUS_PIO, ports[w->cur], buf, 2, (unsigned)(len / 2));
 }
 
@@ -372,6 +450,7 @@ uint8_t ide_bm_in(struct ide_world *w, unsigned reg)
 
 void ide_bm_out(struct ide_world *w, unsigned reg, uint8_t v)
 {
+	NOTE(w, v, IDE_FUZZ_BM_OUT, (uint8_t)reg);
 	outb(&w->bus, IDE_BM_BASE + w->cur * BM_NR_REGS + reg, v);
 }
 
@@ -381,6 +460,9 @@ void ide_prd(struct ide_world *w, unsigned i, uint32_t addr, uint16_t len, bool 
 
 	store_le(prd, 4, addr);
 	store_le(prd + 4, 4, len | (end ? 0x80000000u : 0));
+	NOTE(w, note_addr(addr), IDE_FUZZ_POKE, (uint8_t)(2 * i), (uint8_t)(2 * i >> 8));
+	NOTE(w, (uint32_t)load_le(prd + 4, 4), IDE_FUZZ_POKE, (uint8_t)(2 * i + 1),
+	     (uint8_t)(2 * i >> 8));
 	assert_int_equal(mem_write(&w->mem, IDE_PRD + i * 8, prd, sizeof(prd)), 0);
 }
 
@@ -390,6 +472,7 @@ void ide_bm_start(struct ide_world *w, bool to_memory)
 
 	ide_bm_out(w, BM_COMMAND, command);
 	ide_bm_out(w, BM_STATUS, BM_STATUS_INTERRUPT | BM_STATUS_ERROR);
+	NOTE(w, IDE_FUZZ_TABLE, IDE_FUZZ_BM_OUT, BM_TABLE, 2);
 	outl(&w->bus, IDE_BM_BASE + w->cur * BM_NR_REGS + BM_TABLE, IDE_PRD);
 	ide_bm_out(w, BM_COMMAND, command | BM_COMMAND_START);
 }

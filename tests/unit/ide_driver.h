@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "devices/ide/ata_regs.h"
 #include "devices/ide/ide.h"
+#include "tests/fuzz/ide_ops.h"
 #include "tests/unit/fake.h"
 
 #define IDE_RAM (8 * MIB)
@@ -18,6 +19,19 @@
 #define IDE_PRD 0x10000ull
 #define IDE_DATA 0x100000ull
 #define IDE_WAIT 5000 /* ms; only ever waited for when something is wrong */
+
+#define IDE_MAX_OPS 512
+
+/*
+ * What a test does through the functions below, as input for fuzz_ide. With IDE_CORPUS=FOLDER
+ * in the environment each world leaves a file there.
+ */
+struct ide_notes {
+	uint8_t ops[IDE_MAX_OPS][IDE_FUZZ_OP_SIZE];
+	unsigned nr;
+	unsigned cur; /* the channel, and what is held, as last noted */
+	bool hold[4];
+};
 
 /* A sparse disk in memory. Held, it keeps a request until ide_disk_release(). */
 struct ide_disk {
@@ -29,6 +43,7 @@ struct ide_disk {
 	atomic_uint submitted, completed;
 	uint64_t bad; /* a byte that cannot be read or written; UINT64_MAX: none */
 	bool flush_fails;
+	unsigned fails; /* requests from now on, whatever they are */
 	enum block_op ops[64]; /* what was asked, in order, with */
 	uint64_t offsets[64];
 	uint64_t lens[64];
@@ -47,6 +62,7 @@ struct ide_world {
 	bool cdrom[4];
 	struct block_stages stages[4];
 	unsigned cur; /* the channel that the functions below use */
+	struct ide_notes notes;
 };
 
 /* What each of the four places has: sectors of a disk, IDE_NONE, or a CD of as many sectors. */

@@ -79,8 +79,8 @@ static void test_identify(void **state)
 	assert_int_equal(words[63], 7); /* MWDMA 0-2, none selected */
 	assert_int_equal(words[88], 0); /* a PIIX3 has no Ultra DMA */
 	assert_true(words[83] & 0x0400);
-	assert_false(words[82] & 1); /* SMART */
-	assert_int_equal(words[169], 0); /* TRIM */
+	assert_false((words[82] | words[85]) & 1); /* SMART */
+	assert_int_equal(words[69] | words[169], 0); /* TRIM, and what is read after it */
 	for (unsigned i = 0; i < 256; i++)
 		sum += (uint8_t)(words[i] + (words[i] >> 8));
 	assert_int_equal(sum, 0);
@@ -181,6 +181,9 @@ static void test_initialize_device_parameters(void **state)
 	assert_int_equal(ide_cmd(&w, 0x20), OFFERS);
 	ide_read_block(&w, got, 512);
 	assert_memory_equal(got, want, 512);
+	ide_out(&w, ATA_DEVICE, 0xa4); /* the fifth of four heads */
+	assert_int_equal(ide_cmd(&w, 0x20), FAILED);
+	assert_int_equal(ide_in(&w, ATA_ERROR), ATA_ERROR_IDNF);
 }
 
 /* CVE-2015-6855: no division by a geometry that is none. */
@@ -336,6 +339,26 @@ static void test_lba48_past_128_gib(void **state)
 	assert_int_equal(ide_cmd(&w, 0x24), OFFERS);
 }
 
+/* What a command of 28 bits cannot address it does not reach from below either. */
+static void test_lba28_ends_at_28_bits(void **state)
+{
+	static const uint8_t opcodes[] = { 0x20, 0x30, 0x40, 0xc4, 0xc5, 0xc8, 0xca };
+	uint8_t buf[512];
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(opcodes); i++) {
+		ide_lba28(&w, 1, 0x0fffffff, 2);
+		assert_int_equal(ide_cmd(&w, opcodes[i]), FAILED);
+		assert_int_equal(ide_in(&w, ATA_ERROR), ATA_ERROR_IDNF);
+	}
+	assert_int_equal(w.disks[1].submitted, 0);
+	ide_lba28(&w, 1, 0x0fffffff, 1);
+	assert_int_equal(ide_cmd(&w, 0x20), OFFERS);
+	ide_read_block(&w, buf, 512);
+	ide_lba48(&w, 1, 0x0fffffff, 2);
+	assert_int_equal(ide_cmd(&w, 0x42), READY);
+}
+
 static void test_high_order_bytes(void **state)
 {
 	(void)state;
@@ -468,6 +491,22 @@ static void test_flush_and_write_cache(void **state)
 	assert_int_equal(w.disks[0].ops[6], BLOCK_FLUSH);
 	w.disks[0].flush_fails = true;
 	assert_int_equal(ide_cmd(&w, 0xe7), FAILED | ATA_STATUS_DF);
+	assert_int_equal(ide_in(&w, ATA_ERROR), ATA_ERROR_ABRT);
+}
+
+/* It is over when the host says so, and the vCPU does not wait for that. */
+static void test_flush_in_flight(void **state)
+{
+	(void)state;
+	w.disks[0].hold = true;
+	ide_out(&w, ATA_DEVICE, 0xe0);
+	ide_out(&w, ATA_COMMAND, 0xe7);
+	ide_disk_wait_submitted(&w.disks[0], 1);
+	assert_int_equal(ide_altstatus(&w), ATA_STATUS_BSY);
+	assert_false(w.irq[0].level);
+	ide_disk_release(&w.disks[0]);
+	assert_int_equal(ide_wait(&w), READY);
+	assert_true(w.irq[0].level);
 }
 
 static void test_set_features(void **state)
@@ -492,6 +531,14 @@ static void test_set_features(void **state)
 		assert_int_equal(words[63], modes[i].word63);
 	}
 	ide_out(&w, ATA_FEATURES, ATA_FEATURE_LOOK_AHEAD_OFF);
+	assert_int_equal(ide_cmd(&w, 0xef), READY);
+	identify(0, words);
+	assert_int_equal(words[85] & 0x60, 0x20);
+	ide_out(&w, ATA_FEATURES, ATA_FEATURE_WRITE_CACHE_OFF);
+	assert_int_equal(ide_cmd(&w, 0xef), READY);
+	identify(0, words);
+	assert_int_equal(words[85] & 0x60, 0);
+	ide_out(&w, ATA_FEATURES, ATA_FEATURE_WRITE_CACHE_ON);
 	assert_int_equal(ide_cmd(&w, 0xef), READY);
 	identify(0, words);
 	assert_int_equal(words[85] & 0x60, 0x20);
@@ -573,8 +620,10 @@ static void test_native_max(void **state)
 	assert_int_equal(ide_in(&w, ATA_LBA_LOW) | ide_in(&w, ATA_LBA_MID) << 8, SMALL - 1);
 	ide_lba28(&w, 1, 0, 1);
 	assert_int_equal(ide_cmd(&w, 0xf8), READY);
+	/* The last of as many sectors as IDENTIFY DEVICE counts in 28 bits. */
 	assert_int_equal(ide_in(&w, ATA_DEVICE) & 15, 15);
 	assert_int_equal(ide_in(&w, ATA_LBA_HIGH), 0xff);
+	assert_int_equal(ide_in(&w, ATA_LBA_LOW), 0xfe);
 	assert_int_equal(ide_cmd(&w, 0x27), READY);
 	assert_int_equal(ide_in(&w, ATA_LBA_HIGH), (LARGE - 1) >> 16 & 0xff);
 	ide_control(&w, ATA_CONTROL_HOB);
@@ -644,6 +693,10 @@ static void test_absent_slave(void **state)
 	assert_int_equal(ide_in(&w, ATA_DEVICE), 0xb0);
 	ide_out(&w, ATA_DEVICE, 0xa0);
 	assert_int_equal(ide_altstatus(&w), READY);
+	assert_int_equal(ide_cmd(&w, 0xff), FAILED);
+	ide_out(&w, ATA_DEVICE, 0xb0);
+	assert_int_equal(ide_in(&w, ATA_ERROR), ATA_ERROR_ABRT);
+	assert_int_equal(ide_in(&w, ATA_STATUS), 0);
 	/* A channel without drives floats. */
 	w.cur = 1;
 	assert_int_equal(ide_in(&w, ATA_STATUS), 0xff);
@@ -731,6 +784,7 @@ static void test_command_while_drq_is_ignored(void **state)
 static void test_soft_reset(void **state)
 {
 	uint16_t words[256];
+	unsigned raised;
 
 	(void)state;
 	ide_lba28(&w, 0, 0, 4);
@@ -739,10 +793,13 @@ static void test_soft_reset(void **state)
 	ide_cmd(&w, 0x20);
 	ide_control(&w, ATA_CONTROL_SRST);
 	assert_int_equal(ide_altstatus(&w), ATA_STATUS_BSY);
+	raised = w.irq[0].raised;
 	ide_out(&w, ATA_LBA_MID, 0x77); /* not heard */
+	ide_out(&w, ATA_COMMAND, 0xec); /* nor this */
 	ide_control(&w, 0);
 	assert_int_equal(ide_altstatus(&w), READY);
 	assert_false(w.irq[0].level);
+	assert_int_equal(w.irq[0].raised, raised);
 	assert_int_equal(ide_in(&w, ATA_DEVICE), 0);
 	assert_int_equal(ide_in(&w, ATA_ERROR), 1);
 	assert_int_equal(ide_in(&w, ATA_COUNT), 1);
@@ -891,12 +948,14 @@ int main(void)
 		T(test_set_multiple),
 		T(test_write_sectors),
 		T(test_lba48_past_128_gib),
+		T(test_lba28_ends_at_28_bits),
 		T(test_high_order_bytes),
 		T(test_beyond_the_end),
 		T(test_a_bad_sector_is_named),
 		T(test_data_port_never_leaves_its_block),
 		T(test_dword_and_word_access_agree),
 		T(test_flush_and_write_cache),
+		T(test_flush_in_flight),
 		T(test_set_features),
 		T(test_ultra_dma_of_a_piix4),
 		T(test_power),

@@ -93,12 +93,14 @@ static void test_signature_and_identify(void **state)
 	assert_int_equal(ide_in(&w, ATA_LBA_MID), 0x14);
 	assert_int_equal(ide_in(&w, ATA_LBA_HIGH), 0xeb);
 	assert_int_equal(ide_in(&w, ATA_COUNT), 1);
-	/* It is no disk, and says what it is instead. */
-	ide_out(&w, ATA_LBA_MID, 0);
-	assert_int_equal(ide_cmd(&w, 0xec), FAILED);
-	assert_int_equal(ide_in(&w, ATA_ERROR), ATA_ERROR_ABRT);
-	assert_int_equal(ide_in(&w, ATA_LBA_MID), 0x14);
-	assert_int_equal(ide_in(&w, ATA_LBA_HIGH), 0xeb);
+	/* It is no disk, and says what it is instead: to IDENTIFY DEVICE and READ SECTORS. */
+	for (unsigned i = 0; i < 2; i++) {
+		ide_out(&w, ATA_LBA_MID, 0);
+		assert_int_equal(ide_cmd(&w, i ? 0x20 : 0xec), FAILED);
+		assert_int_equal(ide_in(&w, ATA_ERROR), ATA_ERROR_ABRT);
+		assert_int_equal(ide_in(&w, ATA_LBA_MID), 0x14);
+		assert_int_equal(ide_in(&w, ATA_LBA_HIGH), 0xeb);
+	}
 	status = ide_cmd(&w, 0xa1);
 	assert_int_equal(status, OFFERS);
 	ide_read_block(&w, words, 512);
@@ -159,6 +161,66 @@ static void test_an_element_never_spans_two_blocks(void **state)
 	}
 	assert_int_equal(ide_altstatus(&w), READY);
 	assert_int_equal(inl(&w.bus, ide_data_port(&w)), 0);
+}
+
+/* A limit of 0 is what IDENTIFY PACKET DEVICE says it is; no other is exceeded. */
+static void test_byte_count_limits(void **state)
+{
+	static const struct {
+		uint16_t limit, first;
+	} limits[] = { { 0, 0xfffe },      { 1, 2 },           { 2, 2 },          { 3, 2 },
+		       { 0xfffe, 0xfffe }, { 0xffff, 0xfffe }, { 0x1001, 0x1000 } };
+	uint16_t words[256];
+
+	(void)state;
+	clear_attention();
+	ide_cmd(&w, 0xa1);
+	ide_read_block(&w, words, 512);
+	assert_int_equal(words[125], 0xfffe);
+	for (unsigned i = 0; i < ARRAY_SIZE(limits); i++) {
+		/* No more than what is read ahead at a time. */
+		uint16_t first = (uint16_t)min_u64(limits[i].first, 0x8000);
+
+		assert_int_equal(packet(false, limits[i].limit, read10(0, 64)), OFFERS);
+		assert_int_equal(ide_in(&w, ATA_LBA_MID) | ide_in(&w, ATA_LBA_HIGH) << 8, first);
+		ide_out(&w, ATA_COMMAND, 0x08);
+		clear_attention();
+	}
+}
+
+static void init_disc(int64_t sectors)
+{
+	ide_world_destroy(&w);
+	ide_world_init(&w, (int64_t[]){ IDE_CD(sectors), IDE_NONE, IDE_NONE, IDE_NONE }, false);
+}
+
+/* Whole blocks count, and no more of them than a READ CAPACITY can tell. */
+static void test_the_disc_has_whole_blocks(void **state)
+{
+	static const struct {
+		int64_t sectors;
+		uint32_t last;
+	} discs[] = { { 4003, 999 }, { 4, 0 }, { (1ll << 34) + 40, 0xfffffffe } };
+	uint8_t got[8];
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(discs); i++) {
+		init_disc(discs[i].sectors);
+		clear_attention();
+		assert_int_equal(packet(false, 8, (uint8_t[12]){ 0x25 }), OFFERS);
+		ide_read_block(&w, got, 8);
+		for (unsigned k = 0; k < 4; k++)
+			assert_int_equal(got[k], (uint8_t)(discs[i].last >> (24 - 8 * k)));
+	}
+	/* The last block that can be named, where 32 bits of bytes or sectors would not do. */
+	packet(false, 2048, (uint8_t[12]){ 0x28, 0, 0xff, 0xff, 0xff, 0xfe, [8] = 1 });
+	assert_int_equal(ide_wait(&w), OFFERS);
+	assert_true(w.disks[0].offsets[0] == 0xfffffffeull * BLOCK);
+	/* Less than one block is no disc. */
+	init_disc(3);
+	clear_attention();
+	assert_int_equal(packet(false, 8, (uint8_t[12]){ 0x25 }), FAILED);
+	assert_int_equal(ide_in(&w, ATA_ERROR) >> 4, 2);
 }
 
 static void read_blocks(uint32_t lba, unsigned n, uint16_t limit)
@@ -346,6 +408,32 @@ static void test_device_reset_in_the_packet(void **state)
 	assert_int_equal(packet(false, 36, (uint8_t[12]){ 0x12, [4] = 36 }), OFFERS);
 }
 
+/* Of either reset the next command that can fail tells, once. */
+static void test_resets_are_told_of(void **state)
+{
+	uint8_t sense[18];
+
+	(void)state;
+	clear_attention();
+	for (unsigned i = 0; i < 2; i++) {
+		if (i) {
+			ide_out(&w, ATA_COMMAND, 0x08);
+		} else {
+			ide_control(&w, ATA_CONTROL_SRST);
+			ide_control(&w, 0);
+			ide_out(&w, ATA_DEVICE, 0xb0);
+		}
+		assert_int_equal(packet(false, 36, (uint8_t[12]){ 0x12, [4] = 36 }), OFFERS);
+		ide_read_block(&w, (uint8_t[36]){ 0 }, 36);
+		assert_int_equal(packet(false, 0, (uint8_t[12]){ 0 }), FAILED);
+		assert_int_equal(ide_in(&w, ATA_ERROR) >> 4, 6);
+		request_sense(sense);
+		assert_int_equal(sense[2] & 15, 6);
+		assert_int_equal(sense[12], 0x29);
+		assert_int_equal(packet(false, 0, (uint8_t[12]){ 0 }), READY);
+	}
+}
+
 static void test_transfer_mode(void **state)
 {
 	uint16_t words[256];
@@ -424,6 +512,8 @@ int main(void)
 		T(test_signature_and_identify),
 		T(test_inquiry_by_pio),
 		T(test_an_element_never_spans_two_blocks),
+		T(test_byte_count_limits),
+		T(test_the_disc_has_whole_blocks),
 		T(test_read_by_pio),
 		T(test_read_by_dma),
 		T(test_reply_by_dma),
@@ -432,6 +522,7 @@ int main(void)
 		T(test_an_empty_drive),
 		T(test_device_reset_in_flight),
 		T(test_device_reset_in_the_packet),
+		T(test_resets_are_told_of),
 		T(test_transfer_mode),
 		T(test_saved_in_mid_packet),
 		T(test_every_packet),

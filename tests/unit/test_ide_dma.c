@@ -114,6 +114,36 @@ static void test_read_and_write(void **state)
 	assert_int_equal(w.disks[1].lens[0], 4096);
 }
 
+static bool data_is_dirty(void)
+{
+	uint64_t page = IDE_DATA / 4096;
+
+	return mem_dirty_fetch(&w.mem, page / 64) >> page % 64 & 1;
+}
+
+/* A copier that comes while the host still reads has to come again. */
+static void test_what_was_read_is_dirty(void **state)
+{
+	(void)state;
+	w.disks[0].hold = true;
+	ide_prd(&w, 0, IDE_DATA, 4096, true);
+	assert_int_equal(mem_dirty_start(&w.mem), 0);
+	ide_lba28(&w, 0, 10, 8);
+	ide_out(&w, ATA_COMMAND, READ_DMA);
+	ide_bm_start(&w, true);
+	ide_disk_wait_submitted(&w.disks[0], 1);
+	(void)data_is_dirty();
+	ide_disk_release(&w.disks[0]);
+	assert_int_equal(ide_wait(&w), READY);
+	assert_true(data_is_dirty());
+	stop();
+	ide_out(&w, ATA_COMMAND, WRITE_DMA);
+	ide_bm_start(&w, false);
+	assert_int_equal(ide_wait(&w), READY);
+	assert_false(data_is_dirty());
+	mem_dirty_stop(&w.mem);
+}
+
 static void test_start_before_the_command(void **state)
 {
 	(void)state;
@@ -265,19 +295,53 @@ static void test_both_channels_at_a_time(void **state)
 	expect_ram(IDE_DATA, 1024, 1);
 }
 
+/* The registers name the bad sector, and those before it have arrived. */
 static void test_a_disk_error(void **state)
 {
 	(void)state;
+	ide_disk_fill(&w.disks[0], 10, 2, 1);
 	w.disks[0].bad = 12 * 512;
-	ide_prd(&w, 0, IDE_DATA, 4096, true);
+	for (unsigned i = 0; i < 6; i++)
+		ide_prd(&w, i, (uint32_t)(IDE_DATA + i * 700), 700, i == 5);
 	ide_lba28(&w, 0, 10, 8);
 	ide_out(&w, ATA_COMMAND, READ_DMA);
 	ide_bm_start(&w, true);
 	assert_int_equal(ide_wait(&w), READY | ATA_STATUS_ERR);
 	assert_int_equal(ide_in(&w, ATA_ERROR), ATA_ERROR_UNC);
-	assert_int_equal(ide_in(&w, ATA_LBA_LOW), 10);
+	assert_int_equal(ide_in(&w, ATA_LBA_LOW), 12);
+	expect_ram(IDE_DATA, 1024, 1);
 	assert_true(ide_bm_in(&w, BM_STATUS) & BM_STATUS_INTERRUPT);
 	assert_false(ide_bm_in(&w, BM_STATUS) & BM_STATUS_ERROR); /* that is the bus's */
+}
+
+/* What could not be read at once, but by the sector, is no error. */
+static void test_a_disk_error_that_passes(void **state)
+{
+	(void)state;
+	ide_disk_fill(&w.disks[0], 10, 8, 1);
+	w.disks[0].fails = 1;
+	ide_prd(&w, 0, IDE_DATA, 4096, true);
+	ide_lba28(&w, 0, 10, 8);
+	ide_out(&w, ATA_COMMAND, READ_DMA);
+	ide_bm_start(&w, true);
+	assert_int_equal(ide_wait(&w), READY);
+	assert_int_equal(ide_bm_in(&w, BM_STATUS), DONE);
+	expect_ram(IDE_DATA, 4096, 1);
+	assert_int_equal(w.disks[0].submitted, 1 + 8);
+}
+
+static void test_a_write_error(void **state)
+{
+	(void)state;
+	w.disks[0].bad = 12 * 512;
+	ide_prd(&w, 0, IDE_DATA, 4096, true);
+	ide_lba28(&w, 0, 10, 8);
+	ide_out(&w, ATA_COMMAND, WRITE_DMA);
+	ide_bm_start(&w, false);
+	assert_int_equal(ide_wait(&w), READY | ATA_STATUS_ERR | ATA_STATUS_DF);
+	assert_int_equal(ide_in(&w, ATA_ERROR), ATA_ERROR_ABRT);
+	assert_int_equal(ide_in(&w, ATA_LBA_LOW), 10); /* from here on nothing is certain */
+	assert_int_equal(w.disks[0].submitted, 1);
 }
 
 static void test_write_through(void **state)
@@ -454,6 +518,29 @@ static void test_dma_reaches_ram_only(void **state)
 	for (unsigned i = 0; i < 2 * ARRAY_SIZE(where); i++)
 		assert_int_equal(w.disks[0].lens[i], 512);
 	assert_int_equal(bus_remove(&w.bus, BUS_MMIO, 0xd0000000), 0);
+}
+
+/* A ROM can be written to disk, as any memory, and not read into. */
+static void test_dma_and_rom(void **state)
+{
+	const uint32_t rom = 0xfffc0000;
+	uint8_t bytes[4096];
+
+	(void)state;
+	ide_pattern(bytes, sizeof(bytes), 8);
+	assert_int_equal(mem_add_rom(&w.mem, rom, bytes, sizeof(bytes)), 0);
+	ide_prd(&w, 0, rom, 1024, true);
+	ide_lba28(&w, 0, 7, 2);
+	ide_out(&w, ATA_COMMAND, WRITE_DMA);
+	ide_bm_start(&w, false);
+	assert_int_equal(ide_wait(&w), READY);
+	expect_disk(&w.disks[0], 7, 1024, 8);
+	ide_disk_fill(&w.disks[0], 7, 2, 9);
+	ide_out(&w, ATA_COMMAND, READ_DMA);
+	ide_bm_start(&w, true);
+	assert_int_equal(ide_bm_wait_idle(&w), BM_STATUS_ERROR);
+	assert_memory_equal(mem_at_const(&w.mem, rom, 4096), bytes, sizeof(bytes));
+	reset();
 }
 
 static void test_a_wrong_direction_moves_nothing(void **state)
@@ -687,13 +774,15 @@ static void test_reset_equals_power_on(void **state)
 	state_buf_free(&used);
 }
 
-/* A transfer of three requests is saved after its first and goes on in another machine. */
-static void test_saved_in_mid_dma(void **state)
+/*
+ * A transfer of three requests is saved after its first and goes on in another machine, when
+ * that is resumed, or at once.
+ */
+static void saved_in_mid_dma(bool paused)
 {
 	struct state_buf b[2];
 	unsigned n = 6144;
 
-	(void)state;
 	ide_disk_fill(&w.disks[0], 0, n, 7);
 	for (unsigned i = 0; i < n / 128; i++)
 		ide_prd(&w, i, (uint32_t)(IDE_DATA + i * 65536), 0, i == n / 128 - 1);
@@ -714,16 +803,32 @@ static void test_saved_in_mid_dma(void **state)
 	b[1] = save(w.fn);
 
 	ide_world_remake(&w, false);
-	ide_channel_pause(w.ch[0]);
+	if (paused)
+		ide_channel_pause(w.ch[0]);
 	load(w.fn, &b[1]);
 	load(w.ch[0], &b[0]);
 	ide_settle(&w);
-	ide_channel_resume(w.ch[0]);
+	if (paused) {
+		assert_int_equal(w.disks[0].submitted, 1);
+		ide_channel_resume(w.ch[0]);
+	}
 	assert_int_equal(ide_wait(&w), READY);
 	assert_int_equal(ide_bm_in(&w, BM_STATUS), DONE);
 	assert_true(w.irq[0].level);
 	expect_ram(IDE_DATA, n * 512, 7);
 	assert_int_equal(w.disks[0].submitted, 3);
+}
+
+static void test_saved_in_mid_dma(void **state)
+{
+	(void)state;
+	saved_in_mid_dma(true);
+}
+
+static void test_saved_in_mid_dma_and_loaded_running(void **state)
+{
+	(void)state;
+	saved_in_mid_dma(false);
 }
 
 static void test_saved_in_mid_pio(void **state)
@@ -749,6 +854,22 @@ static void test_saved_in_mid_pio(void **state)
 	ide_read_block(&w, got + 512, 512);
 	assert_memory_equal(got, want, 1024);
 	assert_int_equal(ide_altstatus(&w), READY);
+}
+
+/* What the last command has left behind, on the other drive, is not the next one's. */
+static void test_saved_in_identify_after_a_larger_drive(void **state)
+{
+	struct state_buf b;
+
+	(void)state;
+	ide_world_destroy(&w);
+	ide_world_init(&w, (int64_t[]){ SMALL, 4 * SMALL, IDE_NONE, IDE_NONE }, false);
+	ide_lba28(&w, 1, 4 * SMALL - 1, 1);
+	assert_int_equal(ide_cmd(&w, 0x40), READY);
+	ide_lba28(&w, 0, 0, 0);
+	assert_int_equal(ide_cmd(&w, 0xec), READY | ATA_STATUS_DRQ);
+	b = save(w.ch[0]);
+	load(w.ch[0], &b);
 }
 
 static void test_state_round_trip(void **state)
@@ -789,6 +910,12 @@ static ssize_t load_with(struct state_buf *b, const char *field, uint64_t v)
 	memcpy(b->data + at, old, size);
 	store_le(b->data + crc, 4, util_crc32(0, b->data, crc));
 	return ret;
+}
+
+static void expect_refused(struct state_buf *b, const char *field, uint64_t v)
+{
+	if (load_with(b, field, v) >= 0)
+		fail_msg("%s = %#llx was believed", field, (unsigned long long)v);
 }
 
 /* CVE-2013-4150, CVE-2017-16845: every count and index of a stream is checked. */
@@ -837,9 +964,38 @@ static void test_a_hostile_stream(void **state)
 	b = save(w.ch[0]);
 	assert_int_equal(load_with(&b, "pos", 2), b.len);
 	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++)
-		if (load_with(&b, bad[i].field, bad[i].v) >= 0)
-			fail_msg("%s = %#llx was believed", bad[i].field,
-				 (unsigned long long)bad[i].v);
+		expect_refused(&b, bad[i].field, bad[i].v);
+	state_buf_free(&b);
+}
+
+/* The same of a drive that waits for the bus master, and of one that waits for data. */
+static void test_a_hostile_stream_of_a_transfer(void **state)
+{
+	struct state_buf b;
+
+	(void)state;
+	ide_lba28(&w, 1, 9, 70);
+	ide_out(&w, ATA_COMMAND, WRITE_DMA);
+	b = save(w.ch[0]);
+	assert_int_equal(load_with(&b, "left", 512), b.len);
+	expect_refused(&b, "left", 0); /* nothing to do, for ever */
+	expect_refused(&b, "offset", SMALL * 512ull - 69 * 512);
+	expect_refused(&b, "op", 2); /* READ SECTORS does not wait for it */
+	expect_refused(&b, "op", 9); /* no packets for a disk */
+	w.disks[1].b.readonly = true;
+	expect_refused(&b, "left", 512);
+	w.disks[1].b.readonly = false;
+	state_buf_free(&b);
+	reset();
+
+	ide_lba28(&w, 1, 9, 70);
+	assert_int_equal(ide_cmd(&w, 0xc5), READY | ATA_STATUS_DRQ);
+	b = save(w.ch[0]);
+	assert_int_equal(load_with(&b, "pos", 8190), b.len);
+	expect_refused(&b, "pos", 8192);
+	expect_refused(&b, "end", 512); /* less than what was asked for */
+	expect_refused(&b, "left", 4096); /* less than the block */
+	expect_refused(&b, "phase", 5); /* to be written, and not there yet */
 	state_buf_free(&b);
 }
 
@@ -849,6 +1005,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_read_and_write),
+		T(test_what_was_read_is_dirty),
 		T(test_start_before_the_command),
 		T(test_a_long_transfer_in_bounded_chunks),
 		T(test_regions_that_are_no_sectors),
@@ -858,12 +1015,15 @@ int main(void)
 		T(test_registers),
 		T(test_both_channels_at_a_time),
 		T(test_a_disk_error),
+		T(test_a_disk_error_that_passes),
+		T(test_a_write_error),
 		T(test_write_through),
 		T(test_stages),
 		T(test_a_table_too_short),
 		T(test_a_table_that_ends_within_a_sector),
 		T(test_endless_and_empty_tables),
 		T(test_dma_reaches_ram_only),
+		T(test_dma_and_rom),
 		T(test_a_wrong_direction_moves_nothing),
 		T(test_without_bus_mastering_nothing_moves),
 		T(test_soft_reset_in_flight_keeps_the_lba),
@@ -876,9 +1036,12 @@ int main(void)
 		T(test_destroyed_in_flight),
 		T(test_reset_equals_power_on),
 		T(test_saved_in_mid_dma),
+		T(test_saved_in_mid_dma_and_loaded_running),
 		T(test_saved_in_mid_pio),
+		T(test_saved_in_identify_after_a_larger_drive),
 		T(test_state_round_trip),
 		T(test_a_hostile_stream),
+		T(test_a_hostile_stream_of_a_transfer),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
