@@ -727,6 +727,27 @@ static void *release_later(void *disk)
 	return NULL;
 }
 
+/* It waits for what the host has in hand, not for the whole command. */
+static void test_machine_reset_drops_the_rest(void **state)
+{
+	pthread_t thread;
+
+	(void)state;
+	w.disks[0].hold = true;
+	for (unsigned i = 0; i < 32; i++)
+		ide_prd(&w, i, (uint32_t)(IDE_DATA + i * 65536), 0, i == 31);
+	ide_lba48(&w, 0, 0, 4096);
+	ide_out(&w, ATA_COMMAND, READ_DMA_EXT);
+	ide_bm_start(&w, true);
+	ide_disk_wait_submitted(&w.disks[0], 1);
+	pthread_create(&thread, NULL, release_later, &w.disks[0]);
+	device_reset(w.ch[0]);
+	pthread_join(thread, NULL);
+	ide_settle(&w);
+	assert_int_equal(w.disks[0].submitted, 1);
+	assert_int_equal(ide_altstatus(&w), READY);
+}
+
 static void test_destroyed_in_flight(void **state)
 {
 	pthread_t thread;
@@ -1033,6 +1054,7 @@ int main(void)
 		T(test_stop_and_reset_in_flight),
 		T(test_command_while_busy_is_ignored),
 		T(test_machine_reset_drains),
+		T(test_machine_reset_drops_the_rest),
 		T(test_destroyed_in_flight),
 		T(test_reset_equals_power_on),
 		T(test_saved_in_mid_dma),
