@@ -85,11 +85,12 @@ static int open_disks(struct machine *m, struct err *err)
 			.readonly = d->readonly,
 			.serial = d->serial,
 		};
-		char text[384];
-		int ret = block_raw_open(&bc, &m->blocks[i], text, sizeof(text));
+		struct err why;
+		int ret = block_open(&bc, &m->blocks[i], &why);
 
 		if (ret)
-			return err_set(err, ret, "%s %s", d->cdrom ? "--cdrom" : "--disk", text);
+			return err_set(err, ret, "%s %s", d->cdrom ? "--cdrom" : "--disk",
+				       why.text);
 	}
 	return 0;
 }

@@ -126,8 +126,8 @@ static inline bool ide_op_is_dma(uint8_t op)
 struct ide_drive {
 	bool present;
 	bool cdrom;
-	bool attached; /* the block to our loop */
 	struct block *block; /* NULL: a CD-ROM drive without a disc */
+	struct block_queue *queue; /* into it, from our loop */
 	struct block_stages *stages;
 	uint64_t sectors; /* the disk's size */
 	char serial[BLOCK_SERIAL_LEN + 1];

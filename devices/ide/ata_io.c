@@ -466,14 +466,14 @@ static void io_run(struct ide_channel *ch, bool completed)
 	struct ide_request *r = &ch->req;
 
 	do {
-		struct block *block;
+		struct block_queue *queue;
 		bool more;
 
 		device_lock(&ch->dev);
 		if (completed)
 			request_end(ch);
 		more = io_step(ch);
-		block = ch->drives[ch->s.unit].block;
+		queue = ch->drives[ch->s.unit].queue;
 		device_unlock(&ch->dev);
 		if (!more)
 			return;
@@ -481,8 +481,8 @@ static void io_run(struct ide_channel *ch, bool completed)
 		r->completed = false;
 		if (!r->stamps.at[BLOCK_SUBMITTED])
 			r->stamps.at[BLOCK_SUBMITTED] = ticks_now();
-		block_submit(block, &r->b);
-		block_kick(block);
+		block_submit(queue, &r->b);
+		block_kick(queue);
 		r->submitting = false;
 		completed = r->completed;
 	} while (completed);

@@ -31,8 +31,7 @@ static void channel_destroy(struct device *dev)
 	}
 	ide_channel_pause(dev);
 	for (unsigned unit = 0; unit < IDE_NR_DRIVES; unit++)
-		if (ch->drives[unit].attached)
-			(void)block_attach(ch->drives[unit].block, NULL);
+		block_close_queue(ch->drives[unit].queue);
 	ide_io_destroy(ch);
 	free(ch);
 }
@@ -65,7 +64,7 @@ void ide_channel_set_master(struct device *dev, bool on)
 static int add_drive(struct ide_channel *ch, unsigned unit, const struct ide_drive_config *cfg)
 {
 	struct ide_drive *drive = &ch->drives[unit];
-	int ret = 0;
+	struct block_queue_config qc = { .loop = ch->loop, .depth = 1 };
 
 	drive->present = cfg->cdrom || cfg->block;
 	drive->cdrom = cfg->cdrom;
@@ -77,9 +76,7 @@ static int add_drive(struct ide_channel *ch, unsigned unit, const struct ide_dri
 		drive->sectors = drive->block->size / BLOCK_SECTOR;
 	if (!drive->cdrom && !drive->sectors)
 		return -EINVAL;
-	ret = block_attach(drive->block, ch->loop);
-	drive->attached = !ret;
-	return ret;
+	return block_open_queue(drive->block, &qc, &drive->queue);
 }
 
 /* The one that the user gave, or what tells it from the machine's others. */

@@ -363,7 +363,7 @@ int virtio_init(struct virtio_dev *vdev, const struct virtio_config *cfg)
 		return -ENOMEM;
 	/* nr_queues counts what there is to undo, should one fail. */
 	for (vdev->nr_queues = 0; vdev->nr_queues < cfg->nr_queues; vdev->nr_queues++) {
-		int ret = queue_init(vdev, vdev->nr_queues, cfg->loop);
+		int ret = queue_init(vdev, vdev->nr_queues, cfg->loops[vdev->nr_queues]);
 
 		if (ret)
 			return ret;

@@ -139,7 +139,7 @@ struct virtio_config {
 	const struct virtio_transport_ops *transport;
 	struct virtio_state *s;
 	struct mem *mem;
-	struct loop *loop; /* serves all the queues */
+	struct loop *const *loops; /* a queue's each; some or all may be the same */
 	uint64_t features;
 	unsigned config_len;
 	uint16_t queue_size;

@@ -58,12 +58,12 @@ struct blk_req {
 struct blk_queue {
 	struct virtio_blk *blk;
 	struct virtio_queue *q;
+	struct block_queue *host;
 	struct blk_req *reqs; /* one more than can be in flight: one is free after a flush */
 	struct iovec *iovs;
 	struct blk_req *free; /* last in, first out: few pages are ever touched */
 	struct blk_req *pushed; /* until the flush, which has their last stamps */
 	struct blk_req **pushed_end;
-	bool batching; /* who pushes need not flush: the batch's end does */
 };
 
 struct virtio_blk_state {
@@ -76,7 +76,6 @@ struct virtio_blk {
 	struct iothread io; /* where the board gave us no loop */
 	struct blk_queue *queues;
 	unsigned nr_queues;
-	bool attached; /* the back-end is */
 	bool writethrough; /* constant while queues run */
 	struct block_stages *stages;
 	struct virtio_blk_state s;
@@ -111,14 +110,9 @@ static void req_push(struct blk_req *req, uint64_t written)
 /* Gives the request back to the guest. data: bytes written in front of the status. */
 static void req_complete(struct blk_req *req, uint8_t status, uint64_t data)
 {
-	struct blk_queue *bq = req->bq;
-	struct virtio_queue *q = bq->q;
-
 	*req->status = status;
-	mem_mark(q->vq.mem, req->status, 1);
+	mem_mark(req->bq->q->vq.mem, req->status, 1);
 	req_push(req, data + 1);
-	if (!bq->batching)
-		virtio_queue_flush(q);
 }
 
 static void req_submit(struct blk_req *req)
@@ -126,7 +120,7 @@ static void req_submit(struct blk_req *req)
 	/* A write's flush is part of it. */
 	if (!req->stamps.at[BLOCK_SUBMITTED])
 		req->stamps.at[BLOCK_SUBMITTED] = ticks_now();
-	block_submit(req->bq->blk->block, &req->b);
+	block_submit(req->bq->host, &req->b);
 }
 
 static void req_done(struct block_req *b, int result);
@@ -147,8 +141,6 @@ static void req_done(struct block_req *b, int result)
 	/* 5.2.6.2: for a driver that cannot flush a write is stable once it completes. */
 	if (!result && b->op == BLOCK_WRITE && blk->writethrough) {
 		req_flush(req);
-		if (!req->bq->batching)
-			block_kick(blk->block);
 		return;
 	}
 	req_complete(req, result ? S_IOERR : S_OK, result ? 0 : req->written);
@@ -263,10 +255,8 @@ static void blk_handle(struct virtio_queue *q)
 		int ret;
 
 		virtq_disable_kicks(&q->vq);
-		bq->batching = true;
 		ret = start_batch(bq);
-		block_kick(blk->block);
-		bq->batching = false;
+		block_kick(bq->host);
 		virtio_queue_flush(q);
 		if (ret < 0) {
 			virtio_queue_broken(q);
@@ -276,6 +266,15 @@ static void blk_handle(struct virtio_queue *q)
 			return;
 	}
 	virtio_queue_kick(q);
+}
+
+/* The loop has brought completions. What they have submitted anew is to go as well. */
+static void batch_end(void *opaque)
+{
+	struct blk_queue *bq = opaque;
+
+	block_kick(bq->host);
+	virtio_queue_flush(bq->q);
 }
 
 /* The account of what was pushed is complete. */
@@ -326,13 +325,13 @@ static const struct virtio_ops blk_virtio_ops = {
 static void blk_free(struct virtio_blk *blk)
 {
 	virtio_pci_destroy(&blk->vp);
-	if (blk->attached)
-		(void)block_attach(blk->block, NULL);
-	iothread_stop(&blk->io);
+	iothread_join(&blk->io);
 	for (unsigned i = 0; i < blk->nr_queues; i++) {
+		block_close_queue(blk->queues[i].host);
 		free(blk->queues[i].reqs);
 		free(blk->queues[i].iovs);
 	}
+	iothread_stop(&blk->io);
 	free(blk->queues);
 	free(blk);
 }
@@ -362,10 +361,16 @@ static const struct device_ops blk_ops = {
 	.post_load = virtio_pci_post_load,
 };
 
-static int queue_create(struct virtio_blk *blk, unsigned i, unsigned queue_size)
+static int queue_create(struct virtio_blk *blk, unsigned i, unsigned queue_size, struct loop *loop)
 {
 	struct blk_queue *bq = &blk->queues[i];
 	unsigned nr = queue_size + 1;
+	const struct block_queue_config host = {
+		.loop = loop,
+		.depth = nr,
+		.batch_end = batch_end,
+		.opaque = bq,
+	};
 
 	bq->blk = blk;
 	bq->pushed_end = &bq->pushed;
@@ -382,13 +387,14 @@ static int queue_create(struct virtio_blk *blk, unsigned i, unsigned queue_size)
 		req->buf.max_iov = queue_size;
 		req_put(req);
 	}
-	return 0;
+	return block_open_queue(blk->block, &host, &bq->host);
 }
 
 int virtio_blk_create(const struct virtio_blk_config *cfg, struct device **out)
 {
 	unsigned nr = cfg->queues ? cfg->queues : 1;
 	uint16_t size = cfg->queue_size ? cfg->queue_size : DEFAULT_QUEUE_SIZE;
+	struct loop *loops[VIRTIO_MAX_QUEUES], *loop = cfg->loop;
 	struct virtio_pci_config vpc = {
 		.host = cfg->pci,
 		.devfn = cfg->devfn,
@@ -398,7 +404,7 @@ int virtio_blk_create(const struct virtio_blk_config *cfg, struct device **out)
 		.virtio = {
 			.ops = &blk_virtio_ops,
 			.mem = cfg->mem,
-			.loop = cfg->loop,
+			.loops = loops,
 			.features = F_SEG_MAX | F_BLK_SIZE | F_FLUSH,
 			.config_len = CONFIG_LEN,
 			.queue_size = size,
@@ -419,15 +425,13 @@ int virtio_blk_create(const struct virtio_blk_config *cfg, struct device **out)
 	blk->queues = calloc(nr, sizeof(*blk->queues));
 	if (!blk->queues)
 		ret = -ENOMEM;
-	for (unsigned i = 0; i < nr && !ret; i++)
-		ret = queue_create(blk, i, size);
 	if (!ret && !cfg->loop) {
 		ret = iothread_start(&blk->io, cfg->name);
-		vpc.virtio.loop = &blk->io.loop;
+		loop = &blk->io.loop;
 	}
-	if (!ret) {
-		ret = block_attach(blk->block, vpc.virtio.loop);
-		blk->attached = !ret;
+	for (unsigned i = 0; i < nr && !ret; i++) {
+		loops[i] = loop;
+		ret = queue_create(blk, i, size, loop);
 	}
 	vpc.s = &blk->s.vp;
 	if (cfg->block->readonly)

@@ -73,9 +73,9 @@ static void ram_do(struct ram_block *r, struct block_req *req)
 	req->done(req, req->offset < 44 * 512 && at > 40 * 512 ? -EIO : 0);
 }
 
-static void ram_submit(struct block *b, struct block_req *req)
+static void ram_submit(struct block_queue *q, struct block_req *req)
 {
-	struct ram_block *r = container_of(b, struct ram_block, b);
+	struct ram_block *r = container_of(q->block, struct ram_block, b);
 
 	if (!r->hold) {
 		ram_do(r, req);
@@ -85,10 +85,20 @@ static void ram_submit(struct block *b, struct block_req *req)
 	r->held = req;
 }
 
-static int ram_attach(struct block *b, struct loop *loop)
+static void ram_close(struct block_queue *q)
 {
-	(void)b;
-	(void)loop;
+	free(q);
+}
+
+static const struct block_queue_ops ram_queue_ops = { .submit = ram_submit, .close = ram_close };
+
+static int ram_open_queue(struct block *b, const struct block_queue_config *cfg,
+			  struct block_queue **out)
+{
+	(void)cfg;
+	*out = malloc(sizeof(**out));
+	check(*out);
+	**out = (struct block_queue){ &ram_queue_ops, b };
 	return 0;
 }
 
@@ -377,7 +387,7 @@ static void add_channel(struct world *w, unsigned i, const struct ide_drive_conf
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct block_ops ram_ops = { .attach = ram_attach, .submit = ram_submit };
+	static const struct block_ops ram_ops = { .open_queue = ram_open_queue };
 	/* As in the unit tests: the second is a CD, the last one needs 48-bit addresses. */
 	static const uint64_t sectors[] = { 20160, 4000, 0, 300ull << 21 };
 	static struct world w;

@@ -38,9 +38,9 @@ struct ram_block {
 	uint8_t bytes[DISK];
 };
 
-static void ram_submit(struct block *b, struct block_req *req)
+static void ram_submit(struct block_queue *q, struct block_req *req)
 {
-	struct ram_block *r = container_of(b, struct ram_block, b);
+	struct ram_block *r = container_of(q->block, struct ram_block, b);
 	uint64_t at = req->offset, sum = 0;
 
 	for (unsigned i = 0; i < req->nr_iov && req->op != BLOCK_FLUSH; i++) {
@@ -56,10 +56,20 @@ static void ram_submit(struct block *b, struct block_req *req)
 	req->done(req, at % 3 == 1 ? -EIO : 0);
 }
 
-static int ram_attach(struct block *b, struct loop *loop)
+static void ram_close(struct block_queue *q)
 {
-	(void)b;
-	(void)loop;
+	free(q);
+}
+
+static const struct block_queue_ops ram_queue_ops = { .submit = ram_submit, .close = ram_close };
+
+static int ram_open_queue(struct block *b, const struct block_queue_config *cfg,
+			  struct block_queue **out)
+{
+	(void)cfg;
+	*out = malloc(sizeof(**out));
+	check(*out);
+	**out = (struct block_queue){ &ram_queue_ops, b };
 	return 0;
 }
 
@@ -258,7 +268,7 @@ static void step(struct world *w, const uint8_t *op)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const struct msi_ctl_ops ctl_ops = { ctl_alloc, ctl_free, ctl_set };
-	static const struct block_ops ram_ops = { .attach = ram_attach, .submit = ram_submit };
+	static const struct block_ops ram_ops = { .open_queue = ram_open_queue };
 	static struct mem mem;
 	static struct iothread io;
 	struct world w = { .mem = &mem, .io = &io, .ctl.ops = &ctl_ops };

@@ -140,9 +140,9 @@ static void finish(struct ide_disk *d, struct block_req *req)
 	req->done(req, ret);
 }
 
-static void disk_submit(struct block *b, struct block_req *req)
+static void disk_submit(struct block_queue *q, struct block_req *req)
 {
-	struct ide_disk *d = to_disk(b);
+	struct ide_disk *d = to_disk(q->block);
 	unsigned n = d->submitted;
 
 	if (n < ARRAY_SIZE(d->ops)) {
@@ -161,16 +161,23 @@ static void disk_submit(struct block *b, struct block_req *req)
 	finish(d, req);
 }
 
-static int disk_attach(struct block *b, struct loop *loop)
+static void disk_close(struct block_queue *q)
 {
-	to_disk(b)->loop = loop;
+	free(q);
+}
+
+static const struct block_queue_ops disk_queue_ops = { .submit = disk_submit, .close = disk_close };
+
+static int disk_open_queue(struct block *b, const struct block_queue_config *cfg,
+			   struct block_queue **out)
+{
+	to_disk(b)->loop = cfg->loop;
+	*out = malloc(sizeof(**out));
+	**out = (struct block_queue){ &disk_queue_ops, b };
 	return 0;
 }
 
-static const struct block_ops disk_ops = {
-	.attach = disk_attach,
-	.submit = disk_submit,
-};
+static const struct block_ops disk_ops = { .open_queue = disk_open_queue };
 
 static void released(void *opaque)
 {

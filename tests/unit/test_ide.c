@@ -874,7 +874,8 @@ static void test_register_names(void **state)
 
 static void test_a_real_image(void **state)
 {
-	char path[] = "/tmp/bantam-ide-XXXXXX", err[256];
+	char path[] = "/tmp/bantam-ide-XXXXXX";
+	struct err err;
 	struct block_config bc = { .path = path, .serial = "SERIAL-1" };
 	struct ide_channel_config cc = {
 		.name = "ide1", .bus = &w.bus, .mem = &w.mem, .port = 0x168, .control_port = 0x36e
@@ -886,7 +887,7 @@ static void test_a_real_image(void **state)
 	(void)state;
 	assert_true(fd >= 0);
 	assert_int_equal(ftruncate(fd, 64 * 512), 0);
-	assert_int_equal(block_raw_open(&bc, &cc.drives[0].block, err, sizeof(err)), 0);
+	assert_int_equal(block_open(&bc, &cc.drives[0].block, &err), 0);
 	assert_int_equal(ide_channel_create(&cc, &dev), 0);
 	struct piix_ide_config fc = { "piix-ide2", w.host, 0x10, { dev, w.ch[1] }, false };
 	struct device *fn;

@@ -46,7 +46,7 @@ enum { IN = 0, OUT = 1, FLUSH = 4, GET_ID = 8 };
  */
 struct slow_block {
 	struct block b;
-	struct loop *loop;
+	struct block_queue_config queue; /* the latest one opened */
 	struct block_req *held[256];
 	atomic_uint nr_held;
 	bool hold;
@@ -57,9 +57,9 @@ struct slow_block {
 	struct vdrv_queue *refill; /* a guest that offers its buffer again at once */
 };
 
-static void slow_submit(struct block *b, struct block_req *req)
+static void slow_submit(struct block_queue *q, struct block_req *req)
 {
-	struct slow_block *s = container_of(b, struct slow_block, b);
+	struct slow_block *s = container_of(q->block, struct slow_block, b);
 
 	if (s->refill)
 		vdrv_offer(s->refill, 0);
@@ -81,11 +81,22 @@ static void slow_release(void *opaque)
 		s->nr_held--;
 		req->done(req, s->result);
 	}
+	s->queue.batch_end(s->queue.opaque);
 }
 
-static int slow_attach(struct block *b, struct loop *loop)
+static void slow_close(struct block_queue *q)
 {
-	container_of(b, struct slow_block, b)->loop = loop;
+	free(q);
+}
+
+static const struct block_queue_ops slow_queue_ops = { .submit = slow_submit, .close = slow_close };
+
+static int slow_open_queue(struct block *b, const struct block_queue_config *cfg,
+			   struct block_queue **out)
+{
+	container_of(b, struct slow_block, b)->queue = *cfg;
+	*out = malloc(sizeof(**out));
+	**out = (struct block_queue){ &slow_queue_ops, b };
 	return 0;
 }
 
@@ -95,8 +106,7 @@ static void slow_destroy(struct block *b)
 }
 
 static const struct block_ops slow_ops = {
-	.attach = slow_attach,
-	.submit = slow_submit,
+	.open_queue = slow_open_queue,
 	.destroy = slow_destroy,
 };
 
@@ -164,9 +174,9 @@ static uint8_t pattern(uint64_t i)
 static void open_image(struct fixture *f, bool readonly)
 {
 	struct block_config cfg = { .path = f->path, .readonly = readonly, .serial = "SERIAL-1" };
-	char err[256];
+	struct err err;
 
-	assert_int_equal(block_raw_open(&cfg, &f->block, err, sizeof(err)), 0);
+	assert_int_equal(block_open(&cfg, &f->block, &err), 0);
 }
 
 static struct fixture *fixture_new(void)
@@ -841,7 +851,7 @@ static void check_drains(struct fixture *f, void (*fn)(struct machine *m))
 	virtio_queue_kick(&container_of(m->dev, struct virtio_pci, dev)->vdev.queues[0]);
 	usleep(10000);
 	assert_int_equal(f->slow.nr_held, 3);
-	loop_post(f->slow.loop, &f->slow.release);
+	loop_post(f->slow.queue.loop, &f->slow.release);
 	pthread_join(r.thread, NULL);
 	assert_true(r.done);
 	f->slow.hold = false;
@@ -888,7 +898,7 @@ static void test_destroy_in_flight(void **state)
 	add(m, 0, IN, 0, 512, 0);
 	vdrv_kick(&m->q);
 	wait_held(f, 1);
-	loop_post(f->slow.loop, &f->slow.release);
+	loop_post(f->slow.queue.loop, &f->slow.release);
 	machine_fini(m);
 	m->dev = NULL;
 	assert_int_equal(f->slow.nr_held, 0);

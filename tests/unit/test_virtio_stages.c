@@ -51,7 +51,7 @@ struct fixture {
 
 	/* The back-end, on the I/O thread. */
 	struct block block;
-	struct loop *loop;
+	struct block_queue_config queue; /* the latest one opened */
 	struct block_req *held[QSIZE];
 	atomic_uint nr_held;
 	atomic_bool hold;
@@ -60,9 +60,9 @@ struct fixture {
 	struct loop_post release;
 };
 
-static void submit(struct block *b, struct block_req *req)
+static void submit(struct block_queue *q, struct block_req *req)
 {
-	struct fixture *f = container_of(b, struct fixture, block);
+	struct fixture *f = container_of(q->block, struct fixture, block);
 
 	if (atomic_exchange(&f->offer, false))
 		vdrv_offer(&f->q, 1);
@@ -83,23 +83,36 @@ static void release(void *opaque)
 	f->nr_held = 0;
 	for (unsigned i = 0; i < n; i++)
 		now[i]->done(now[i], 0);
+	f->queue.batch_end(f->queue.opaque);
 }
 
-static int attach(struct block *b, struct loop *loop)
+static void kick(struct block_queue *q)
 {
-	container_of(b, struct fixture, block)->loop = loop;
-	return 0;
-}
-
-static void kick(struct block *b)
-{
-	struct fixture *f = container_of(b, struct fixture, block);
+	struct fixture *f = container_of(q->block, struct fixture, block);
 
 	if (atomic_exchange(&f->offer_late, false))
 		vdrv_offer(&f->q, 1);
 }
 
-static const struct block_ops block_ops = { .attach = attach, .submit = submit, .kick = kick };
+static void close_queue(struct block_queue *q)
+{
+	free(q);
+}
+
+static const struct block_queue_ops queue_ops = { .submit = submit,
+						  .kick = kick,
+						  .close = close_queue };
+
+static int open_queue(struct block *b, const struct block_queue_config *cfg,
+		      struct block_queue **out)
+{
+	container_of(b, struct fixture, block)->queue = *cfg;
+	*out = malloc(sizeof(**out));
+	**out = (struct block_queue){ &queue_ops, b };
+	return 0;
+}
+
+static const struct block_ops block_ops = { .open_queue = open_queue };
 
 static void create(struct fixture *f, unsigned queues, bool no_ioeventfd)
 {
@@ -179,7 +192,7 @@ static void settle(struct fixture *f)
 	sem_init(&sem, 0, 0);
 	post.opaque = &sem;
 	for (unsigned i = 0; i < 2; i++) {
-		loop_post(f->loop, &post);
+		loop_post(f->queue.loop, &post);
 		while (sem_wait(&sem)) /* a signal */
 			;
 	}
@@ -324,7 +337,7 @@ static void test_stages(void **state)
 	while (!f->nr_held)
 		usleep(100);
 	at = nap();
-	loop_post(f->loop, &f->release);
+	loop_post(f->queue.loop, &f->release);
 	finish(f);
 	settle(f);
 	after = ticks_now();
@@ -405,13 +418,13 @@ static void test_writethrough(void **state)
 	while (!f->nr_held)
 		usleep(100);
 	first = nap();
-	loop_post(f->loop, &f->release); /* the write: the flush is held in its turn */
+	loop_post(f->queue.loop, &f->release); /* the write: the flush is held in its turn */
 	usleep(2000);
 	while (!f->nr_held)
 		usleep(100);
 	second = nap();
 	f->hold = false;
-	loop_post(f->loop, &f->release);
+	loop_post(f->queue.loop, &f->release);
 	finish(f);
 	settle(f);
 	assert_int_equal(count(f, BLOCK_SUBMITTED), 1);
@@ -492,7 +505,7 @@ static void test_more_than_a_ring(void **state)
 		finish(f);
 	settle(f);
 	assert_int_equal(count(f, TOTAL), QSIZE);
-	loop_post(f->loop, &f->release);
+	loop_post(f->queue.loop, &f->release);
 	for (unsigned i = 0; i < QSIZE - 1; i++)
 		finish(f);
 	settle(f);
@@ -543,7 +556,7 @@ static void kick_a_busy_thread(struct fixture *f, uint64_t *rung_from, uint64_t 
 	settle(f);
 	sem_init(&stall.stalled, 0, 0);
 	sem_init(&stall.go, 0, 0);
-	loop_post(f->loop, &post);
+	loop_post(f->queue.loop, &post);
 	while (sem_wait(&stall.stalled)) /* a signal */
 		;
 	add(f, 0, IN, 0);
