@@ -17,7 +17,7 @@ DESTDIR ?=
 CFLAGS ?= -O2 -g
 WARN   := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
 NEED   := -std=gnu11 -D_GNU_SOURCE -pthread -I. -I$(O) -DBANTAM_VERSION='"$(VERSION)"'
-LIBS   := -lfdt -lcjson
+LIBS   := -lfdt -lcjson -luring -lz -lzstd
 
 # SANITIZE=address,undefined builds everything with them.
 ifneq ($(SANITIZE),)

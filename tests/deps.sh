@@ -6,12 +6,12 @@
 # Usage: deps.sh PURPOSE ...	build, check, lab, demo, bench, disk
 set -euo pipefail
 
-BUILD="gcc make libc6-dev pkg-config libfdt-dev acpica-tools libcjson-dev"
+BUILD="gcc make libc6-dev pkg-config libfdt-dev acpica-tools libcjson-dev liburing-dev zlib1g-dev libzstd-dev libnbd-dev"
 LAB="busybox-static cpio e2fsprogs lz4 xz-utils zstd qemu-system-x86"
 # guests/linux/mkdebian.sh
 DISK="mmdebstrap uidmap fdisk e2fsprogs grub-common grub-pc-bin"
 # What the tests' guests run, read and are started by.
-GUESTS="fio genisoimage seabios"
+GUESTS="fio genisoimage seabios nbdkit qemu-utils"
 CHECK="clang clang-runtime libcmocka-dev clang-format clang-tidy cppcheck shellcheck device-tree-compiler mandoc python3-jsonschema libxml2-utils"
 
 die() {
