@@ -8,6 +8,7 @@
 
 #include "base/platform.h"
 #include "vmm/control.h"
+#include "vmm/rates.h"
 
 #define MEMORY_MIN (16 * MIB)
 #define MEMORY_MAX (1ull << 40)
@@ -123,6 +124,31 @@ static int parse_keys(const char *option, char *text, const struct key *keys, si
 	return 0;
 }
 
+/* What --disk fills: the disk first, and what stays text until it is all there. */
+struct disk_text {
+	struct disk_config disk;
+	const char *rates[NR_RATES];
+};
+
+static int parse_rates(const char *option, const struct disk_text *text, struct limit_rates *rates,
+		       struct err *err)
+{
+	char what[64];
+
+	snprintf(what, sizeof(what), "%s:", option);
+	for (enum rate rate = 0; rate < NR_RATES; rate++)
+		if (text->rates[rate] &&
+		    rate_parse(rate, what, text->rates[rate], rate_field(rates, rate), err))
+			return -EINVAL;
+	if (rates->iops_burst && !rates->iops)
+		return err_set(err, -EINVAL, "%s: iops-burst=%s: needs iops= as well", option,
+			       text->rates[RATE_IOPS_BURST]);
+	if (rates->bps_burst && !rates->bps)
+		return err_set(err, -EINVAL, "%s: bps-burst=%s: needs bps= as well", option,
+			       text->rates[RATE_BPS_BURST]);
+	return 0;
+}
+
 static int parse_disk(struct config *cfg, const char *option, char *value, struct err *err)
 {
 	static const char *const interfaces[] = {
@@ -131,6 +157,9 @@ static int parse_disk(struct config *cfg, const char *option, char *value, struc
 	static const char *const formats[] = { [DISK_RAW] = "raw", NULL };
 	static const char *const off_on[] = { "off", "on", NULL };
 	static const char *const on_off[] = { "on", "off", NULL };
+	static const char *const on_error[] = {
+		[DISK_REPORT] = "report", [DISK_STOP] = "stop", NULL
+	};
 	static const struct key keys[] = {
 		{ "path", offsetof(struct disk_config, path), NULL, 0, 0 },
 		{ "if", offsetof(struct disk_config, interface), interfaces, 0, 0 },
@@ -139,13 +168,21 @@ static int parse_disk(struct config *cfg, const char *option, char *value, struc
 		{ "serial", offsetof(struct disk_config, serial), NULL, 20, 0 },
 		{ "ioeventfd", offsetof(struct disk_config, no_ioeventfd), on_off, 0, 0 },
 		{ "boot", offsetof(struct disk_config, boot), NULL, 0, CONFIG_MAX_BOOT },
+		{ "iops", offsetof(struct disk_text, rates[RATE_IOPS]), NULL, 0, 0 },
+		{ "iops-burst", offsetof(struct disk_text, rates[RATE_IOPS_BURST]), NULL, 0, 0 },
+		{ "bps", offsetof(struct disk_text, rates[RATE_BPS]), NULL, 0, 0 },
+		{ "bps-burst", offsetof(struct disk_text, rates[RATE_BPS_BURST]), NULL, 0, 0 },
+		{ "on-error", offsetof(struct disk_config, on_error), on_error, 0, 0 },
 	};
 	struct disk_config *disk = &cfg->disks[cfg->nr_disks];
+	struct disk_text text = { 0 };
 
 	if (cfg->nr_disks == CONFIG_MAX_DISKS)
 		return err_set(err, -EINVAL, "%s: at most %d disks", option, CONFIG_MAX_DISKS);
-	if (parse_keys(option, value, keys, ARRAY_SIZE(keys), disk, err))
+	if (parse_keys(option, value, keys, ARRAY_SIZE(keys), &text, err) ||
+	    parse_rates(option, &text, &text.disk.rates, err))
 		return -EINVAL;
+	*disk = text.disk;
 	if (!disk->path)
 		return err_set(err, -EINVAL, "%s: path=FILE is missing", option);
 	for (unsigned i = 0; disk->boot && i < cfg->nr_disks; i++)
@@ -356,7 +393,8 @@ static const struct option options[] = {
 	{ "--cpus", ARG_NEEDED, false, "N", "virtual CPUs (1)", 0, parse_cpus },
 	{ "--memory", ARG_NEEDED, false, "SIZE", "guest RAM, such as 512M or 2G (256M)", 0, parse_memory },
 	{ "--disk", ARG_NEEDED, true, "path=FILE[,if=virtio|ide][,format=raw][,readonly=on|off][,serial=STR]"
-	  "[,ioeventfd=on|off][,boot=N]",
+	  "[,ioeventfd=on|off][,boot=N][,iops=N][,bps=SIZE][,iops-burst=N][,bps-burst=SIZE]"
+	  "[,on-error=report|stop]",
 	  "a disk; may be given again, and is booted in this order or by N", 0, parse_disk },
 	{ "--cdrom", ARG_NEEDED, true, "FILE", "a CD-ROM drive with this image; may be given again", 0, parse_cdrom },
 	{ "--serial", ARG_NEEDED, true, "stdio|pty|file=PATH|socket=PATH|none",

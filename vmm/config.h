@@ -6,6 +6,7 @@
 #ifndef VMM_CONFIG_H
 #define VMM_CONFIG_H
 
+#include "backends/block/limit.h"
 #include "base/err.h"
 #include "base/util.h"
 
@@ -17,6 +18,7 @@
 
 enum disk_if { DISK_VIRTIO, DISK_IDE };
 enum disk_format { DISK_RAW };
+enum disk_on_error { DISK_REPORT, DISK_STOP };
 
 struct disk_config {
 	const char *path;
@@ -24,6 +26,8 @@ struct disk_config {
 	unsigned interface; /* enum disk_if */
 	unsigned format; /* enum disk_format */
 	unsigned readonly;
+	unsigned on_error; /* enum disk_on_error */
+	struct limit_rates rates;
 	unsigned no_ioeventfd; /* the guest's notifications exit to user space */
 	bool cdrom; /* --cdrom: an ATAPI drive, read-only */
 	unsigned ide; /* its place in CONFIG_MAX_IDE, where it is an IDE drive */

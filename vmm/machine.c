@@ -25,6 +25,7 @@
 #include "devices/virtio/virtio_pci.h"
 #include "firmware/rom.h"
 #include "vmm/bios.h"
+#include "vmm/disks.h"
 #include "vmm/verbs.h"
 
 /* --- files ------------------------------------------------------------------ */
@@ -91,6 +92,9 @@ static int open_disks(struct machine *m, struct err *err)
 		if (ret)
 			return err_set(err, ret, "%s %s", d->cdrom ? "--cdrom" : "--disk",
 				       why.text);
+		ret = disks_stack(m, i);
+		if (ret)
+			return err_set(err, ret, "disk%u: %s", i, strerror(-ret));
 	}
 	return 0;
 }
@@ -526,9 +530,17 @@ static int create_observe(struct machine *m, struct err *err)
 	return ret ? err_set(err, ret, "--symbols %.480s", why.text) : 0;
 }
 
+static bool can_stop(const struct machine *m)
+{
+	for (unsigned i = 0; i < m->cfg->nr_disks; i++)
+		if (m->policies[i])
+			return true;
+	return false;
+}
+
 /*
  * The control socket. A machine that was given no name also runs where there is no place for
- * one: no user's session, no right to /run.
+ * one (no user's session, no right to /run), unless it may have to be resumed by it.
  */
 static int create_control(struct machine *m, struct err *err)
 {
@@ -544,9 +556,8 @@ static int create_control(struct machine *m, struct err *err)
 	m->observe.nr_vcpus = m->nr_vcpus;
 	m->observe.vm_fd = m->kvm.vm_fd;
 	observe_set_clock(&m->observe, &m->control_clock.clock);
-	ret = control_serve(&m->control_io.loop, m->name, verbs, VERBS_NR, &m->observe, &m->control,
-			    err);
-	if (ret && !m->cfg->name) {
+	ret = control_serve(&m->control_io.loop, m->name, verbs, VERBS_NR, m, &m->control, err);
+	if (ret && !m->cfg->name && !can_stop(m)) {
 		*err = (struct err){ "" };
 		ret = 0;
 	}
@@ -561,6 +572,7 @@ static int create_control(struct machine *m, struct err *err)
 
 static void destroy_control(struct machine *m)
 {
+	call_close(&m->call);
 	iothread_join(&m->control_io);
 	control_destroy(m->control);
 	if (m->has_control_clock)
@@ -579,6 +591,7 @@ int machine_create(struct machine *m, const struct config *cfg, struct err *err)
 		m->outputs[i] = -1;
 	m->firmware.kernel.fd = m->firmware.initrd.fd = m->rom.fd = -1;
 	pthread_mutex_init(&m->lock, NULL);
+	call_init(&m->call, &m->loop);
 	bus_init(&m->bus);
 	m->has_bus = true;
 
@@ -645,6 +658,7 @@ void machine_destroy(struct machine *m)
 	if (m->has_bus)
 		bus_destroy(&m->bus);
 	observe_destroy(&m->observe);
+	call_destroy(&m->call);
 	pthread_mutex_destroy(&m->lock);
 }
 

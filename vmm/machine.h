@@ -20,6 +20,7 @@
 #include "devices/ide/ide.h"
 #include "devices/pci/pci_host.h"
 #include "firmware/firmware.h"
+#include "vmm/call.h"
 #include "vmm/config.h"
 #include "vmm/control.h"
 #include "vmm/observe.h"
@@ -54,7 +55,11 @@ struct machine {
 	struct firmware_file rom; /* --firmware's image; fd -1: none */
 	struct chardev *firmware_log; /* NULL: none */
 	struct chardev *chardevs[CONFIG_MAX_SERIALS];
-	struct block *blocks[CONFIG_MAX_DISKS];
+	struct block *blocks[CONFIG_MAX_DISKS]; /* the uppermost layer of each (vmm/disks.h) */
+	struct block *limits[CONFIG_MAX_DISKS]; /* a layer below it, or it */
+	struct block *policies[CONFIG_MAX_DISKS]; /* NULL: on-error=report */
+	struct loop_post disks_post; /* one of them has stopped */
+	unsigned stopped_disks; /* bits: they have stopped the machine, and the user knows */
 	struct pci_host *pci;
 	struct device *disks[CONFIG_MAX_DISKS]; /* virtio's, NULL for others; also in devices */
 	struct device *ide[IDE_NR_CHANNELS]; /* NULL where there are no drives; also in devices */
@@ -69,6 +74,7 @@ struct machine {
 	char name[CONTROL_NAME_MAX + 1];
 	struct iothread control_io; /* reports are taken on it, for those outside */
 	struct host_clock control_clock;
+	struct call call; /* from it to the main thread */
 	struct control *control; /* NULL: nobody can reach this machine */
 	int outputs[MACHINE_NR_OUTPUTS]; /* opened files; -1: not asked for */
 

@@ -34,6 +34,9 @@ static const struct command commands[] = {
 	{ "top", cmd_top, "watch a machine's exits live" },
 	{ "exits", cmd_exits, "what a machine's exits cost; two runs compared" },
 	{ "profile", cmd_profile, "which guest functions exit: switch it on and off, print it" },
+	{ "resize", cmd_resize, "give a running machine's disk another size" },
+	{ "throttle", cmd_throttle, "limit a running machine's disk, or show its limits" },
+	{ "resume", cmd_resume, "go on with a machine that a disk's error has stopped" },
 	{ "version", cmd_version, "print bantam's version" },
 	{ "help", cmd_help, "print this" },
 };

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "cpu/crash.h"
 #include "devices/virtio/virtio_pci.h"
+#include "vmm/disks.h"
 #include "vmm/machine.h"
 
 /* How long a slow reader of the console may hold up the end. */
@@ -77,6 +78,7 @@ void machine_quit(void *ctx)
 
 static void pause_all(struct machine *m)
 {
+	disks_drain(m); /* a vCPU, too, may be waiting for a disk to have nothing in flight */
 	for (unsigned i = 0; i < m->nr_vcpus; i++)
 		vcpu_pause(&m->vcpus[i]);
 	for (unsigned i = 0; i < m->nr_vcpus; i++)
@@ -91,6 +93,7 @@ static void pause_all(struct machine *m)
 
 static void resume_all(struct machine *m)
 {
+	disks_go_on(m);
 	for (unsigned i = 0; i < IDE_NR_CHANNELS; i++)
 		if (m->ide[i])
 			ide_channel_resume(m->ide[i]);

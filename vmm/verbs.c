@@ -3,14 +3,17 @@
 
 #include <cjson/cJSON.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
-#include "vmm/observe.h"
+#include "vmm/disks.h"
+#include "vmm/rates.h"
 
 static int verb_exits(void *ctx, const cJSON *args, cJSON **result, struct err *err)
 {
+	struct machine *m = ctx;
 	struct report r;
-	int ret = observe_report(ctx, true, &r);
+	int ret = observe_report(&m->observe, true, &r);
 
 	(void)args;
 	if (!ret) {
@@ -25,7 +28,7 @@ static int verb_profile(void *ctx, const cJSON *args, cJSON **result, struct err
 {
 	const cJSON *on = cJSON_GetObjectItemCaseSensitive(args, "on");
 	const cJSON *clear = cJSON_GetObjectItemCaseSensitive(args, "clear");
-	struct observe *o = ctx;
+	struct observe *o = &((struct machine *)ctx)->observe;
 	int ret = 0;
 
 	if ((on && !cJSON_IsBool(on)) || (clear && !cJSON_IsBool(clear)))
@@ -45,7 +48,117 @@ static int verb_profile(void *ctx, const cJSON *args, cJSON **result, struct err
 	return 0;
 }
 
+/* --- disks: the main thread's ------------------------------------------------------------- */
+
+struct disk_args {
+	struct machine *m;
+	const char *name;
+	uint64_t size;
+	bool shrink;
+	struct limit_rates rates;
+	unsigned set;
+};
+
+/* True with the number of that name in *out; one that is none gives a line in err. */
+static bool take_number(const cJSON *args, const char *name, uint64_t max, uint64_t *out,
+			struct err *err)
+{
+	const cJSON *item = cJSON_GetObjectItemCaseSensitive(args, name);
+
+	if (!item)
+		return false;
+	if (cJSON_IsNumber(item) && item->valuedouble >= 0 && item->valuedouble <= (double)max &&
+	    item->valuedouble == (double)(uint64_t)item->valuedouble) {
+		*out = (uint64_t)item->valuedouble;
+		return true;
+	}
+	err_set(err, -EINVAL, "%s: must be a whole number up to %" PRIu64, name, max);
+	return false;
+}
+
+static int take_disk(struct machine *m, const cJSON *args, struct disk_args *out, struct err *err)
+{
+	const cJSON *disk = cJSON_GetObjectItemCaseSensitive(args, "disk");
+
+	*out = (struct disk_args){ .m = m, .name = cJSON_GetStringValue(disk) };
+	return out->name ? 0 : err_set(err, -EINVAL, "disk: must be a name such as \"disk0\"");
+}
+
+static int resize(void *opaque, struct err *err)
+{
+	const struct disk_args *a = opaque;
+
+	return disks_resize(a->m, a->name, a->size, a->shrink, err);
+}
+
+/* What a double can say, and a file's length be. */
+#define MAX_SIZE (1ull << 53)
+
+static int verb_resize(void *ctx, const cJSON *args, cJSON **result, struct err *err)
+{
+	const cJSON *shrink = cJSON_GetObjectItemCaseSensitive(args, "shrink");
+	struct machine *m = ctx;
+	struct disk_args a;
+	int ret = take_disk(m, args, &a, err);
+
+	(void)result;
+	if (ret)
+		return ret;
+	if (!take_number(args, "size", MAX_SIZE, &a.size, err))
+		return err->text[0] ? -EINVAL : err_set(err, -EINVAL, "size: is missing");
+	if (shrink && !cJSON_IsBool(shrink))
+		return err_set(err, -EINVAL, "shrink: must be true or false");
+	a.shrink = cJSON_IsTrue(shrink);
+	return call_make(&m->call, resize, &a, err);
+}
+
+static int throttle(void *opaque, struct err *err)
+{
+	struct disk_args *a = opaque;
+
+	return disks_throttle(a->m, a->name, a->set, &a->rates, err);
+}
+
+static int verb_throttle(void *ctx, const cJSON *args, cJSON **result, struct err *err)
+{
+	struct machine *m = ctx;
+	struct disk_args a;
+	int ret = take_disk(m, args, &a, err);
+
+	if (ret)
+		return ret;
+	for (enum rate i = 0; i < NR_RATES; i++) {
+		if (take_number(args, rate_names[i], LIMIT_MAX_RATE, rate_field(&a.rates, i), err))
+			a.set |= 1u << i;
+		if (err->text[0])
+			return -EINVAL;
+	}
+	ret = call_make(&m->call, throttle, &a, err);
+	if (ret)
+		return ret;
+	*result = cJSON_CreateObject();
+	for (enum rate i = 0; i < NR_RATES; i++)
+		if (!cJSON_AddNumberToObject(*result, rate_names[i],
+					     (double)*rate_field(&a.rates, i)))
+			return err_set(err, -ENOMEM, "throttle: out of memory");
+	return 0;
+}
+
+static int resume(void *opaque, struct err *err)
+{
+	return disks_resume(opaque, err);
+}
+
+static int verb_resume(void *ctx, const cJSON *args, cJSON **result, struct err *err)
+{
+	struct machine *m = ctx;
+
+	(void)args;
+	(void)result;
+	return call_make(&m->call, resume, m, err);
+}
+
 const struct control_verb verbs[VERBS_NR] = {
-	{ "exits", verb_exits },
-	{ "profile", verb_profile },
+	{ "exits", verb_exits },       { "profile", verb_profile }, { "resize", verb_resize },
+	{ "throttle", verb_throttle }, { "resume", verb_resume },
 };

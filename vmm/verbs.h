@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What a running machine answers on its control socket (vmm/control.h). On the
- * control thread; ctx is the struct observe.
+ * control thread; ctx is the struct machine.
  */
 #ifndef VMM_VERBS_H
 #define VMM_VERBS_H
@@ -11,8 +11,11 @@
 /*
  * exits                    the report (docs/exits.md)
  * profile {on}, {clear}    switches the profile on or off (booleans), forgets it; {} asks: {"on": bool}
+ * resize {disk, size}      "disk0" and its new length in bytes; shrink: true to cut off its end
+ * throttle {disk, ...}     "disk0" and any of iops, bps, iops-burst, bps-burst, 0: none; gives all four
+ * resume {}                goes on after a disk with on-error=stop has stopped the machine
  */
-#define VERBS_NR 2
+#define VERBS_NR 5
 extern const struct control_verb verbs[VERBS_NR];
 
 #endif

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backends/block/nbd.h"
 #include "backends/block/raw.h"
 
 int block_open(const struct block_config *cfg, struct block **out, struct err *err)
@@ -15,7 +16,10 @@ int block_open(const struct block_config *cfg, struct block **out, struct err *e
 	if (cfg->serial && strlen(cfg->serial) > BLOCK_SERIAL_LEN)
 		return err_set(err, -EINVAL, "%s: its serial number is longer than %d bytes",
 			       cfg->path, BLOCK_SERIAL_LEN);
-	ret = raw_open(cfg, out, err);
+	if (nbd_disk_is_path(cfg->path))
+		ret = nbd_disk_open(cfg, out, err);
+	else
+		ret = raw_open(cfg, out, err);
 	if (!ret && cfg->serial)
 		snprintf((*out)->serial, sizeof((*out)->serial), "%s", cfg->serial);
 	return ret;

@@ -59,6 +59,7 @@ struct block_limits {
 	uint32_t discard_align; /* space is freed in multiples, a power of 2; 0: no discard */
 	uint32_t physical_block; /* below it a write is a read and a write; a power of 2 */
 	uint32_t opt_io; /* best a multiple of it, 0: unknown */
+	unsigned max_queues; /* that can be open at a time, 0: any number */
 };
 
 struct block;

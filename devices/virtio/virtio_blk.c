@@ -449,3 +449,14 @@ int virtio_blk_create(const struct virtio_blk_config *cfg, struct device **out)
 	*out = &blk->vp.dev;
 	return 0;
 }
+
+void virtio_blk_resized(struct device *dev)
+{
+	struct virtio_dev *vdev = &to_blk(dev)->vp.vdev;
+
+	device_lock(dev);
+	vdev->s->config_generation++;
+	if (vdev->s->status & VIRTIO_STATUS_DRIVER_OK)
+		vdev->transport->notify_config(vdev);
+	device_unlock(dev);
+}

@@ -34,4 +34,7 @@ struct virtio_blk_config {
 /* 0 or -errno. virtio_pci_pause() and virtio_pci_resume() work on the device. */
 int virtio_blk_create(const struct virtio_blk_config *cfg, struct device **out) __must_check;
 
+/* block->size is another: tells the guest. Takes the device's lock; not on its I/O thread. */
+void virtio_blk_resized(struct device *dev);
+
 #endif

@@ -157,6 +157,17 @@ run_mistake "disk: no key at all" 2 "--disk|disk.img" --disk disk.img
 run_mistake "disk: an ending comma" 2 "--disk" --disk path=disk.img,
 run_mistake "disk: a serial too long" 2 "serial|20" --disk path=disk.img,serial=123456789012345678901
 run_mistake "disk: the same image twice" 1 "disk.img" --disk path=disk.img --disk path=disk.img
+for value in -1 x 1.5 10M 99999999999999999999; do
+	run_mistake "disk: iops=$value" 2 "--disk|iops=$value|number|off" --disk "path=disk.img,iops=$value"
+done
+for value in -1 x 10MB 99999999T; do
+	run_mistake "disk: bps=$value" 2 "--disk|bps=$value|size|off" --disk "path=disk.img,bps=$value"
+done
+run_mistake "disk: a burst of nothing" 2 "--disk|iops-burst|iops=" --disk path=disk.img,iops-burst=5,bps=5M
+run_mistake "disk: no such policy" 2 "on-error=panic|report, stop" --disk path=disk.img,on-error=panic
+run_mistake "disk: no NBD server" 1 "--disk|nbd+unix:///?socket=missing|No such file" \
+	--disk "path=nbd+unix:///?socket=missing"
+run_mistake "disk: an NBD address that is none" 1 "--disk|nbd://" --disk "path=nbd://:::"
 disks=()
 for _ in {1..17}; do
 	disks+=(--disk "path=disk.img,readonly=on")
@@ -222,12 +233,54 @@ mistake "profile: an unknown word" 2 "on, off" profile name maybe
 mistake "top: an unknown option" 2 "--frobnicate" top --frobnicate
 mistake "top: an interval of nothing" 2 "--interval|0" top --interval 0
 mistake "top: no such order" 2 "--sort|colour" top --sort colour
-for command in exits profile "top --batch"; do
+mistake "resize: no disk" 2 "size" resize
+mistake "resize: no size" 2 "size" resize disk0
+mistake "resize: a size that is none" 2 "big|20G" resize disk0 big
+mistake "resize: no whole sectors" 2 "1000|512" resize disk0 1000
+mistake "resize: an unknown option" 2 "--grow" resize disk0 1G --grow
+mistake "throttle: no disk" 2 "disk" throttle
+mistake "throttle: an unknown key" 2 "colour|iops=N" throttle disk0,colour=red
+mistake "throttle: a key without a value" 2 "iops" throttle disk0,iops
+mistake "throttle: a value that is none" 2 "bps=fast|size" throttle disk0,bps=fast
+mistake "throttle: an unknown option" 2 "--max" throttle --max
+mistake "resume: two machines" 2 "one machine" resume a b
+mistake "resize: no such machine" 1 "nobody" resize nobody disk0 1G
+mistake "throttle: no such machine" 1 "nobody" throttle nobody disk0
+mistake "resume: no such machine" 1 "nobody" resume nobody
+for command in exits profile "top --batch" resume; do
 	# shellcheck disable=SC2086
 	mistake "$command: no machine runs" 1 "machine" $command
 	# shellcheck disable=SC2086
 	mistake "$command: no such machine" 1 "nobody" $command nobody
 done
+if [ $have_kvm = 0 ]; then
+	skip "disks of a machine that runs" "no /dev/kvm"
+else
+	truncate -s 1M ide.img
+	truncate -s 1M virtio.img
+	./bantam run --kernel guest.elf --append spin --name disks --disk path=ide.img,if=ide \
+		--disk path=virtio.img,bps=10M </dev/null >"$out/disks" 2>&1 &
+	pid=$!
+	tries=0
+	until grep -q -s '# spinning' "$out/disks" || [ $tries -ge 100 ]; do
+		tries=$((tries + 1))
+		sleep 0.1
+	done
+	mistake "resize: an IDE drive" 1 "disks|disk0|IDE" resize disks disk0 2M
+	mistake "resize: no such disk" 1 "disk7|disk0 to disk1" resize disks disk7 2M
+	mistake "resize: smaller" 1 "disk1|1048576|--shrink" resize disks disk1 512K
+	mistake "throttle: no such disk" 1 "disk2|disk0 to disk1" throttle disks disk2
+	mistake "resume: it runs" 1 "disks|not stopped" resume disks
+	is "throttle: as it was started" "$(./bantam throttle disk1)" "disk1,iops=off,bps=10485760"
+	is "throttle: other limits" "$(./bantam throttle disks disk1,iops=500,iops-burst=600 2>&1)" ""
+	is "throttle: the others stay" "$(./bantam throttle disks disk1)" \
+		"disk1,iops=500,iops-burst=600,bps=10485760"
+	is "throttle: off" "$(./bantam throttle disk1,iops=off,iops-burst=0,bps=off; ./bantam throttle disk1)" \
+		"disk1,iops=off,bps=off"
+	kill $pid
+	wait $pid 2>/dev/null
+	rm -f ide.img virtio.img
+fi
 is "list: nothing runs" "$(./bantam list 2>&1)" ""
 unset XDG_RUNTIME_DIR
 
@@ -260,7 +313,8 @@ is "run --help: exit status" $? 0 "$out/stderr"
 check "run --help: nothing on stderr" [ ! -s "$out/stderr" ]
 options=$(sed -n 's/^  \(--[a-z-]*\).*/\1/p' "$out/help")
 is "run --help: names its options" "$(echo "$options" | grep -c -x -e --kernel -e --disk -e --exits)" 3
-for command in version --version help --help "list --help" "top --help" "exits --help" "profile --help"; do
+for command in version --version help --help "list --help" "top --help" "exits --help" "profile --help" "resize --help" \
+	"throttle --help" "resume --help"; do
 	# shellcheck disable=SC2086
 	./bantam $command >"$out/stdout" 2>"$out/stderr"
 	is "$command: exit status" $? 0 "$out/stderr"

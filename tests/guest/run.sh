@@ -5,7 +5,7 @@
 # Usage: run.sh BANTAM GUESTS [NAME ...]
 #
 # BANTAM is the program, GUESTS the folder of the *.elf, NAME picks some of: real prot long uart
-# ports pci blk smp reset crash fdt exits counts multiple profile live console signals firmware. Prints TAP. Where /dev/kvm cannot be
+# ports pci blk smp reset crash fdt exits counts multiple profile live stop nbd console signals firmware. Prints TAP. Where /dev/kvm cannot be
 # used, everything runs in the lab instead; GUEST_LAB=1 asks for that.
 # TEST_OUT keeps the guests' output (a temporary folder).
 #
@@ -20,7 +20,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 bantam=$(cd "$(dirname "$1")" && pwd)/${1##*/}
 guests=$(cd "$2" && pwd) || exit 2
 shift 2
-names=${*:-real prot long uart ports pci blk ide cdrom smp reset crash fdt exits counts multiple profile live console signals firmware}
+names=${*:-real prot long uart ports pci blk ide cdrom smp reset crash fdt exits counts multiple profile live stop nbd console signals firmware}
 
 # Where Debian's package has its images; in the lab they lie beside the guests.
 seabios=/usr/share/seabios
@@ -502,6 +502,140 @@ test_live() {
 	is "live: one line says so" "$(wc -l <live-gone.err)" 1
 	unset XDG_RUNTIME_DIR
 	rm -rf runtime
+}
+
+# start_stopping NAME GUEST APPEND DISK: a guest whose disk stops it; sets pid and guard
+start_stopping() {
+	: >"$1.err"
+	rm -f "$1.out"
+	"$bantam" run --kernel "$guests/$2.elf" --append "$3" --name "$1" \
+		--disk "$4,on-error=stop" <stdin >"$1.out" 2>"$1.err" 9>&- &
+	pid=$!
+	(
+		sleep 60
+		kill -KILL $pid
+	) 2>/dev/null &
+	guard=$!
+}
+
+# ended: waits for it; sets status
+ended() {
+	wait $pid 2>/dev/null
+	status=$?
+	kill $guard 2>/dev/null
+}
+
+# stopped NAME WORDS [N]: it has stopped for the Nth time, and says so in a line with the words
+stopped() {
+	stopped_tries=0
+	until [ "$(grep -c "bantam resume $1\$" "$1.err")" -ge "${3:-1}" ]; do
+		stopped_tries=$((stopped_tries + 1))
+		[ $stopped_tries -lt 300 ] || break
+		sleep 0.1
+	done
+	is "$1: it has stopped, and says so in one line" "$(wc -l <"$1.err")" "${3:-1}" "$1.err"
+	check "$1: which names disk and error" grep -q "$2" "$1.err"
+}
+
+# resumed NAME: it goes on to a good end
+resumed() {
+	"$bantam" resume "$1" 2>"$1-resume.err"
+	is "$1: resume: status" $? 0 "$1-resume.err"
+	ended
+	verdicts "$1"
+	is "$1: exit status" "$status" 0 "$1.err"
+}
+
+test_stop() {
+	mkdir -p runtime
+	chmod 700 runtime
+	export XDG_RUNTIME_DIR=$PWD/runtime
+
+	# The image loses its end under the guest, which is slow enough not to have written yet.
+	for interface in virtio ide; do
+		case $interface in
+		virtio) guest=blk append="sectors=2100" ;;
+		ide) guest=ide append="disk0=2100" ;;
+		esac
+		make_disk whole.img 2100
+		make_disk want.img 2100 1
+		cp whole.img stop.img
+		start_stopping stop-$interface $guest "$append" \
+			path=stop.img,if=$interface,iops=2,iops-burst=1
+		wait_line stop-$interface.out "^ok 1 "
+		: >stop.img
+		stopped stop-$interface 'disk0 (stop.img): reading [0-9]* bytes at [0-9]*: Input/output error'
+		"$bantam" resume stop-$interface
+		stopped stop-$interface 'disk0' 2
+		cat whole.img >stop.img
+		is "stop-$interface: its limits" "$("$bantam" throttle disk0)" \
+			"disk0,iops=2,iops-burst=1,bps=off"
+		"$bantam" throttle stop-$interface disk0,iops=off,iops-burst=off
+		is "stop-$interface: throttle: status" $? 0
+		is "stop-$interface: no limits" "$("$bantam" throttle disk0)" "disk0,iops=off,bps=off"
+		resumed stop-$interface
+		trimmed stop-$interface 0 want.img
+		check "stop-$interface: the image holds what was written" cmp stop.img want.img
+	done
+
+	# Stopped for good: it ends all the same.
+	cp whole.img stop.img
+	start_stopping stop-end blk "sectors=2100" path=stop.img,iops=2,iops-burst=1
+	wait_line stop-end.out "^ok 1 "
+	: >stop.img
+	stopped stop-end disk0
+	kill -TERM $pid
+	ended
+	is "stop-end: a signal ends it" "$status" 143 stop-end.err
+
+	# A full disk, on which somebody makes room.
+	mkdir -p small
+	if ! mount -t tmpfs -o size=560k none small 2>/dev/null; then
+		skip "stop-full" "nothing can be mounted here"
+	else
+		make_disk whole.img 2048
+		make_disk want.img 2048 1
+		head -c 512000 whole.img >small/stop.img
+		dd if=whole.img of=small/stop.img bs=512 skip=2047 seek=2047 count=1 conv=notrunc 2>/dev/null
+		head -c 40960 /dev/zero >small/filler
+		start_stopping stop-full blk "sectors=2048" path=small/stop.img
+		stopped stop-full 'disk0 (small/stop.img): writing 32768 bytes at 512000: '
+		rm small/filler
+		resumed stop-full
+		check "stop-full: what was written is there" sh -c \
+			'tail -c +512001 small/stop.img | head -c 32768 >got && tail -c +512001 want.img | head -c 32768 | cmp - got'
+		umount small
+	fi
+	unset XDG_RUNTIME_DIR
+	rm -rf runtime small
+	rm -f -- *.img got
+}
+
+test_nbd() {
+	if ! command -v nbdkit >/dev/null; then
+		skip "nbd" "nbdkit is not installed"
+		return
+	fi
+	make_disk nbd.img 2048
+	make_disk want.img 2048 1
+	# The server ends with its one client.
+	nbdkit --filter=exitlast -f -U nbd.sock file nbd.img >nbdkit.out 2>&1 9>&- &
+	pid=$!
+	wait_file nbd.sock
+	guest nbd blk "sectors=2048" --disk "path=nbd+unix:///?socket=$PWD/nbd.sock"
+	wait $pid
+	check "nbd: the image holds what was written, and nothing else changed" cmp nbd.img want.img
+	rm -f -- *.img nbd.sock
+}
+
+# wait_file FILE: until it is there
+wait_file() {
+	wait_tries=0
+	until [ -e "$1" ]; do
+		wait_tries=$((wait_tries + 1))
+		[ $wait_tries -lt 300 ] || return 1
+		sleep 0.1
+	done
 }
 
 test_console() {

@@ -61,8 +61,10 @@ static void test_everything(void **state)
 
 	(void)state;
 	parse(&p, "--kernel=k --initrd i --append=console=ttyS0,115200 --cpus 4 --memory 2G "
-		  "--disk path=a,,b.img,if=virtio,format=raw,readonly=on,serial=abc "
-		  "--disk serial=x=y,path=second --serial file=/tmp/x --serial none --pit none "
+		  "--disk path=a,,b.img,if=virtio,format=raw,readonly=on,serial=abc"
+		  ",on-error=stop,iops=500,iops-burst=1000,bps=10M "
+		  "--disk serial=x=y,path=second,iops=off --serial file=/tmp/x --serial none --pit "
+		  "none "
 		  "--exits=out.json --no-reboot --dump-dtb dtb");
 	assert_string_equal(p.err.text, "");
 	assert_int_equal(p.result, CONFIG_RUN);
@@ -78,6 +80,13 @@ static void test_everything(void **state)
 	assert_string_equal(p.cfg.disks[1].path, "second");
 	assert_string_equal(p.cfg.disks[1].serial, "x=y");
 	assert_int_equal(p.cfg.disks[1].readonly, 0);
+	assert_int_equal(p.cfg.disks[0].on_error, DISK_STOP);
+	assert_int_equal(p.cfg.disks[0].rates.iops, 500);
+	assert_int_equal(p.cfg.disks[0].rates.iops_burst, 1000);
+	assert_int_equal(p.cfg.disks[0].rates.bps, 10 * MIB);
+	assert_int_equal(p.cfg.disks[0].rates.bps_burst, 0);
+	assert_int_equal(p.cfg.disks[1].on_error, DISK_REPORT);
+	assert_int_equal(p.cfg.disks[1].rates.iops, 0);
 	assert_int_equal(p.cfg.nr_serials, 2);
 	assert_int_equal(p.cfg.serials[0].kind, SERIAL_FILE);
 	assert_string_equal(p.cfg.serials[0].path, "/tmp/x");
@@ -177,6 +186,10 @@ static void test_mistakes(void **state)
 		{ "--kernel k --disk a.img", { "--disk a.img", "key=value" } },
 		{ "--kernel k --disk path=a,readonly", { "readonly", "key=value" } },
 		{ "--kernel k --disk path=a,colour=red", { "colour", "path, if, format" } },
+		{ "--kernel k --disk path=a,iops=many", { "iops=many", "number, or off" } },
+		{ "--kernel k --disk path=a,bps=1x", { "bps=1x", "size such as 10M, or off" } },
+		{ "--kernel k --disk path=a,bps-burst=1M", { "bps-burst=1M", "bps=" } },
+		{ "--kernel k --disk path=a,on-error=x", { "on-error=x", "report, stop" } },
 		{ "--kernel k --disk path=a,path=b", { "path", "twice" } },
 		{ "--kernel k --disk path=", { "path=", "missing" } },
 		{ "--kernel k --disk if=virtio", { "path=FILE", "missing" } },
