@@ -40,6 +40,7 @@
 
 #define IDE_BUFFER (32 * KIB) /* sixteen CD blocks: read ahead of PIO in one go */
 #define IDE_MAX_MULTIPLE 16 /* sectors of a block of READ MULTIPLE */
+#define IDE_TRIM_MAX 8 /* sectors of a list of ranges to discard */
 #define IDE_DMA_CHUNK MIB /* what a request to the host moves at most */
 
 enum ide_phase {
@@ -61,6 +62,8 @@ enum ide_op {
 	IDE_OP_WRITE_DMA,
 	IDE_OP_VERIFY,
 	IDE_OP_FLUSH,
+	IDE_OP_TRIM_LIST, /* DATA SET MANAGEMENT: its list by DMA into the buffer, */
+	IDE_OP_TRIM, /* and then what the list says */
 	IDE_OP_PACKET, /* PACKET, data by PIO */
 	IDE_OP_PACKET_DMA, /* PACKET, blocks by DMA */
 	IDE_OP_PACKET_DATA_DMA, /* PACKET, a reply that is in the buffer by DMA */
@@ -119,8 +122,8 @@ static inline bool ide_op_is_packet(uint8_t op)
 
 static inline bool ide_op_is_dma(uint8_t op)
 {
-	return op == IDE_OP_READ_DMA || op == IDE_OP_WRITE_DMA || op == IDE_OP_PACKET_DMA ||
-	       op == IDE_OP_PACKET_DATA_DMA;
+	return op == IDE_OP_READ_DMA || op == IDE_OP_WRITE_DMA || op == IDE_OP_TRIM_LIST ||
+	       op == IDE_OP_PACKET_DMA || op == IDE_OP_PACKET_DATA_DMA;
 }
 
 struct ide_drive {

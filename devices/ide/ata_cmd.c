@@ -143,6 +143,27 @@ static void cmd_flush(struct ide_channel *ch, unsigned unit, const struct ata_co
 	ide_io_begin(ch);
 }
 
+static void cmd_data_set(struct ide_channel *ch, unsigned unit, const struct ata_command *c)
+{
+	struct ide_channel_state *s = &ch->s;
+	struct ide_drive_state *d = &s->drives[unit];
+	const struct block *block = ch->drives[unit].block;
+	unsigned n = d->tf[0][TF_COUNT] | (unsigned)d->tf[1][TF_COUNT] << 8;
+
+	if (d->tf[0][TF_FEATURES] != ATA_DATA_SET_TRIM || !n || n > IDE_TRIM_MAX ||
+	    !block->limits.discard_align || block->readonly) {
+		refuse(ch);
+		return;
+	}
+	d->power = ATA_POWER_ACTIVE;
+	s->op = c->op;
+	s->ext = 1;
+	s->offset = s->left = 0;
+	s->pos = 0;
+	s->end = s->len = n * BLOCK_SECTOR;
+	ide_dma_begin(ch);
+}
+
 static void cmd_identify(struct ide_channel *ch, unsigned unit, const struct ata_command *c)
 {
 	struct ide_channel_state *s = &ch->s;
@@ -355,12 +376,13 @@ static void cmd_refuse(struct ide_channel *ch, unsigned unit, const struct ata_c
 
 /*
  * By opcode, with the section of ATA/ATAPI-7 volume 1, or the last standard that had it. What
- * is not in here is refused, SMART (0xb0) and DATA SET MANAGEMENT (0x06) with it: no back-end
- * can discard, and neither is announced.
+ * is not in here is refused, SMART (0xb0) with it, which is not announced.
  */
 static const struct ata_command commands[256] = {
 	/* NOP, 6.23 */
 	[0x00] = { cmd_refuse, FOR_BOTH, 0 },
+	/* DATA SET MANAGEMENT, ATA8-ACS2 7.10 */
+	[0x06] = { cmd_data_set, FOR_DISK | EXT | WRITES | DMA, IDE_OP_TRIM_LIST },
 	/* RECALIBRATE, ATA-3 */
 	[0x10 ... 0x1f] = { cmd_nothing, FOR_DISK, 0 },
 	/* READ SECTORS, 6.35 */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * IDENTIFY DEVICE and IDENTIFY PACKET DEVICE (ATA/ATAPI-7 volume 1, 6.16 and 6.17).
+ * IDENTIFY DEVICE and IDENTIFY PACKET DEVICE (ATA/ATAPI-7 volume 1, 6.16 and 6.17; of TRIM,
+ * ATA8-ACS2 7.16).
  */
 #include <string.h>
 
@@ -109,6 +110,11 @@ static void identify_disk(const struct ide_channel *ch, unsigned unit, uint16_t 
 	w[86] = W83_FLUSH_EXT | W83_FLUSH | W83_LBA48;
 	w[87] = VALID;
 	w[93] = power_on_result(ch, unit);
+	/* What a discarded sector reads is not promised: word 69 says nothing. */
+	if (ch->drives[unit].block->limits.discard_align) {
+		w[105] = IDE_TRIM_MAX;
+		w[169] = 0x0001;
+	}
 }
 
 void ide_identify(struct ide_channel *ch, unsigned unit)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
 #include <string.h>
 
 #include "base/counter.h"
@@ -16,6 +17,8 @@ static const struct {
 	[IDE_OP_WRITE_DMA] = { BLOCK_WRITE, true, ATA_ERROR_ABRT, ATA_STATUS_DF, "write" },
 	[IDE_OP_VERIFY] = { BLOCK_READ, false, ATA_ERROR_UNC, 0, "verify" },
 	[IDE_OP_FLUSH] = { BLOCK_FLUSH, false, ATA_ERROR_ABRT, ATA_STATUS_DF, "flush" },
+	[IDE_OP_TRIM_LIST] = { BLOCK_DISCARD, true, ATA_ERROR_ABRT, 0, "discard" },
+	[IDE_OP_TRIM] = { BLOCK_DISCARD, false, ATA_ERROR_ABRT, ATA_STATUS_DF, "discard" },
 	[IDE_OP_PACKET] = { BLOCK_READ, false, 0, 0, "read" },
 	[IDE_OP_PACKET_DMA] = { BLOCK_READ, false, 0, 0, "read" },
 };
@@ -304,23 +307,46 @@ static bool prepare_dma(struct ide_channel *ch)
 	return true;
 }
 
-static bool copy_reply(struct ide_channel *ch)
+/* Between the buffer and the guest's memory; false: not all of it yet. */
+static bool copy_buffer(struct ide_channel *ch)
 {
 	struct ide_channel_state *s = &ch->s;
 	struct bmdma_vec *v = &ch->req.vec;
+	bool to_memory = !ops[s->op].from_memory;
 	enum bmdma_end end;
 
 	if (!dma_ready(ch))
 		return dma_stall(ch, BMDMA_MORE);
-	end = bmdma_map(&s->bm, ch->mem, true, s->len - s->pos, v);
+	end = bmdma_map(&s->bm, ch->mem, to_memory, s->len - s->pos, v);
 	for (unsigned i = 0; i < v->nr; i++) {
-		memcpy(v->iov[i].iov_base, s->buf + s->pos, v->iov[i].iov_len);
+		uint8_t *p = v->iov[i].iov_base, *buf = s->buf + s->pos;
+
+		memcpy(to_memory ? p : buf, to_memory ? buf : p, v->iov[i].iov_len);
 		s->pos += (uint32_t)v->iov[i].iov_len;
 	}
-	if (s->pos < s->len)
-		return end != BMDMA_MORE && dma_stall(ch, end);
-	ide_complete(ch);
-	return false;
+	if (s->pos == s->len)
+		return true;
+	return end != BMDMA_MORE && dma_stall(ch, end);
+}
+
+/* The list's next range: what is beyond the disk's end the block layer refuses. */
+static bool prepare_trim(struct ide_channel *ch)
+{
+	struct ide_channel_state *s = &ch->s;
+
+	while (!s->left && s->pos < s->len) {
+		uint64_t entry = load_le(s->buf + s->pos, ATA_TRIM_ENTRY_SIZE);
+
+		s->pos += ATA_TRIM_ENTRY_SIZE;
+		s->offset = (entry & ((1ull << ATA_TRIM_LBA_BITS) - 1)) * BLOCK_SECTOR;
+		s->left = (entry >> ATA_TRIM_LBA_BITS) * BLOCK_SECTOR;
+	}
+	if (!s->left) {
+		ide_complete(ch);
+		return false;
+	}
+	request_set(ch, NULL, 0, s->left);
+	return true;
 }
 
 /* True with a request to the host in req; false: the command is somewhere else now. */
@@ -341,7 +367,17 @@ static bool prepare(struct ide_channel *ch)
 		request_set(ch, NULL, 0, 0);
 		return true;
 	case IDE_OP_PACKET_DATA_DMA:
-		return copy_reply(ch);
+		if (copy_buffer(ch))
+			ide_complete(ch);
+		return false;
+	case IDE_OP_TRIM_LIST:
+		if (copy_buffer(ch)) {
+			s->op = IDE_OP_TRIM;
+			s->pos = 0;
+		}
+		return false;
+	case IDE_OP_TRIM:
+		return prepare_trim(ch);
 	default:
 		return prepare_dma(ch);
 	}
@@ -357,7 +393,10 @@ static void failed(struct ide_channel *ch)
 	}
 	if (s->op != IDE_OP_FLUSH)
 		ide_put_address(ch, s->unit, s->offset / BLOCK_SECTOR, s->ext);
-	ide_fail(ch, ops[s->op].error, ops[s->op].status);
+	if (ch->req.result == -ERANGE)
+		ide_fail(ch, ATA_ERROR_IDNF, 0);
+	else
+		ide_fail(ch, ops[s->op].error, ops[s->op].status);
 }
 
 static void written(struct ide_channel *ch)
@@ -404,6 +443,8 @@ static void succeeded(struct ide_channel *ch)
 	case IDE_OP_FLUSH:
 		ide_complete(ch);
 		break;
+	case IDE_OP_TRIM:
+		break; /* with the next range */
 	default:
 		if (!s->left)
 			ide_complete(ch);

@@ -47,6 +47,11 @@
 #define ATA_PACKET_DMA 0x01
 #define ATA_PACKET_OVERLAP 0x02
 
+/* DATA SET MANAGEMENT's features register (ATA8-ACS2 7.10), and an entry of its list */
+#define ATA_DATA_SET_TRIM 0x01
+#define ATA_TRIM_ENTRY_SIZE 8
+#define ATA_TRIM_LBA_BITS 48 /* the rest is a number of sectors */
+
 /* The one command that a busy drive takes (6.10) */
 #define ATA_CMD_DEVICE_RESET 0x08
 

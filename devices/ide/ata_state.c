@@ -67,6 +67,8 @@ static const struct {
 	[IDE_OP_WRITE_DMA] = { PHASE(DMA_WAIT) | PHASE(IO), true, true },
 	[IDE_OP_VERIFY] = { PHASE(IO), true, false },
 	[IDE_OP_FLUSH] = { PHASE(IO), false, false },
+	[IDE_OP_TRIM_LIST] = { PHASE(DMA_WAIT) | PHASE(IO), false, true },
+	[IDE_OP_TRIM] = { PHASE(IO), false, true },
 	[IDE_OP_PACKET] = { PHASE(PACKET) | PHASE(PIO_IN) | PHASE(IO), true, false },
 	[IDE_OP_PACKET_DMA] = { PHASE(PACKET) | PHASE(DMA_WAIT) | PHASE(IO), true, false },
 	[IDE_OP_PACKET_DATA_DMA] = { PHASE(DMA_WAIT) | PHASE(IO), false, false },
@@ -107,6 +109,9 @@ static bool buffer_valid(const struct ide_channel_state *s)
 		return false;
 	if (s->phase == IDE_PACKET)
 		return s->end == ATAPI_PACKET_SIZE && s->len == s->end;
+	if (s->op == IDE_OP_TRIM_LIST || s->op == IDE_OP_TRIM)
+		return s->end == s->len && s->len % BLOCK_SECTOR == 0 &&
+		       (s->op == IDE_OP_TRIM_LIST || s->pos % ATA_TRIM_ENTRY_SIZE == 0);
 	if (s->op == IDE_OP_WRITE)
 		return s->end == s->len && s->end && s->end % BLOCK_SECTOR == 0 &&
 		       s->end <= s->left && (drq || s->pos == s->end);

@@ -2,6 +2,7 @@
 #include "tests/unit/ide_driver.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -116,6 +117,9 @@ static int do_request(struct ide_disk *d, struct block_req *req)
 		return d->flush_fails ? -EIO : 0;
 	if (d->bad >= req->offset && d->bad - req->offset < req->len)
 		return -EIO;
+	if (req->op == BLOCK_DISCARD)
+		return fallocate(d->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				 (off_t)req->offset, (off_t)req->len);
 	for (unsigned i = 0; i < req->nr_iov; i++) {
 		const struct iovec *v = &req->iov[i];
 		int ret = req->op == BLOCK_READ
@@ -246,6 +250,7 @@ static void disk_init(struct ide_disk *d, int64_t place)
 	assert_int_equal(ftruncate(d->fd, (off_t)(sectors * BLOCK_SECTOR)), 0);
 	d->b.ops = &disk_ops;
 	d->b.size = sectors * BLOCK_SECTOR;
+	d->b.limits.discard_align = place < 0 ? 0 : BLOCK_SECTOR;
 }
 
 /* --- the machine ---------------------------------------------------------------------- */
