@@ -155,6 +155,20 @@ static int parse_disk(struct config *cfg, const char *option, char *value, struc
 		[DISK_VIRTIO] = "virtio", [DISK_IDE] = "ide", NULL
 	};
 	static const char *const formats[] = { [DISK_RAW] = "raw", NULL };
+	static const char *const engines[] = {
+		[BLOCK_ENGINE_AUTO] = "auto",
+		[BLOCK_ENGINE_IO_URING] = "io_uring",
+		[BLOCK_ENGINE_THREADS] = "threads",
+		[BLOCK_ENGINE_SYNC] = "sync",
+		NULL,
+	};
+	static const char *const caches[] = {
+		[BLOCK_CACHE_WRITEBACK] = "writeback",
+		[BLOCK_CACHE_NONE] = "none",
+		[BLOCK_CACHE_WRITETHROUGH] = "writethrough",
+		[BLOCK_CACHE_UNSAFE] = "unsafe",
+		NULL,
+	};
 	static const char *const off_on[] = { "off", "on", NULL };
 	static const char *const on_off[] = { "on", "off", NULL };
 	static const char *const on_error[] = {
@@ -164,6 +178,9 @@ static int parse_disk(struct config *cfg, const char *option, char *value, struc
 		{ "path", offsetof(struct disk_config, path), NULL, 0, 0 },
 		{ "if", offsetof(struct disk_config, interface), interfaces, 0, 0 },
 		{ "format", offsetof(struct disk_config, format), formats, 0, 0 },
+		{ "engine", offsetof(struct disk_config, engine), engines, 0, 0 },
+		{ "cache", offsetof(struct disk_config, cache), caches, 0, 0 },
+		{ "sqpoll", offsetof(struct disk_config, sqpoll), off_on, 0, 0 },
 		{ "readonly", offsetof(struct disk_config, readonly), off_on, 0, 0 },
 		{ "serial", offsetof(struct disk_config, serial), NULL, 20, 0 },
 		{ "ioeventfd", offsetof(struct disk_config, no_ioeventfd), on_off, 0, 0 },
@@ -185,6 +202,11 @@ static int parse_disk(struct config *cfg, const char *option, char *value, struc
 	*disk = text.disk;
 	if (!disk->path)
 		return err_set(err, -EINVAL, "%s: path=FILE is missing", option);
+	if (disk->sqpoll && disk->engine != BLOCK_ENGINE_AUTO &&
+	    disk->engine != BLOCK_ENGINE_IO_URING)
+		return err_set(err, -EINVAL,
+			       "%s: sqpoll=on: needs engine=io_uring, or auto, not %s", option,
+			       engines[disk->engine]);
 	for (unsigned i = 0; disk->boot && i < cfg->nr_disks; i++)
 		if (cfg->disks[i].boot == disk->boot)
 			return err_set(err, -EINVAL, "%s: boot=%u: another disk has that place",
@@ -393,6 +415,7 @@ static const struct option options[] = {
 	{ "--cpus", ARG_NEEDED, false, "N", "virtual CPUs (1)", 0, parse_cpus },
 	{ "--memory", ARG_NEEDED, false, "SIZE", "guest RAM, such as 512M or 2G (256M)", 0, parse_memory },
 	{ "--disk", ARG_NEEDED, true, "path=FILE[,if=virtio|ide][,format=raw][,readonly=on|off][,serial=STR]"
+	  "[,engine=auto|io_uring|threads|sync][,cache=writeback|none|writethrough|unsafe][,sqpoll=on|off]"
 	  "[,ioeventfd=on|off][,boot=N][,iops=N][,bps=SIZE][,iops-burst=N][,bps-burst=SIZE]"
 	  "[,on-error=report|stop]",
 	  "a disk; may be given again, and is booted in this order or by N", 0, parse_disk },

@@ -25,6 +25,9 @@ struct disk_config {
 	const char *serial; /* NULL: none */
 	unsigned interface; /* enum disk_if */
 	unsigned format; /* enum disk_format */
+	unsigned engine; /* enum block_engine */
+	unsigned cache; /* enum block_cache */
+	unsigned sqpoll; /* the engine's, where that is io_uring */
 	unsigned readonly;
 	unsigned on_error; /* enum disk_on_error */
 	struct limit_rates rates;

@@ -83,6 +83,9 @@ static int open_disks(struct machine *m, struct err *err)
 		const struct disk_config *d = &m->cfg->disks[i];
 		struct block_config bc = {
 			.path = d->path,
+			.engine = d->engine,
+			.cache = d->cache,
+			.sqpoll = d->sqpoll,
 			.readonly = d->readonly,
 			.serial = d->serial,
 		};

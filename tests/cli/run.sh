@@ -165,6 +165,10 @@ for value in -1 x 10MB 99999999T; do
 done
 run_mistake "disk: a burst of nothing" 2 "--disk|iops-burst|iops=" --disk path=disk.img,iops-burst=5,bps=5M
 run_mistake "disk: no such policy" 2 "on-error=panic|report, stop" --disk path=disk.img,on-error=panic
+run_mistake "disk: no such engine" 2 "engine=aio|auto, io_uring, threads, sync" --disk path=disk.img,engine=aio
+run_mistake "disk: no such cache mode" 2 "cache=on|writeback, none, writethrough, unsafe" --disk path=disk.img,cache=on
+run_mistake "disk: SQPOLL without a ring" 2 "sqpoll=on|engine=io_uring|threads" \
+	--disk path=disk.img,engine=threads,sqpoll=on
 run_mistake "disk: no NBD server" 1 "--disk|nbd+unix:///?socket=missing|No such file" \
 	--disk "path=nbd+unix:///?socket=missing"
 run_mistake "disk: an NBD address that is none" 1 "--disk|nbd://" --disk "path=nbd://:::"

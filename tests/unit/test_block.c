@@ -1,88 +1,43 @@
 /* SPDX-License-Identifier: MIT */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/uio.h>
-#include <sys/un.h>
-#include <sys/wait.h>
 
 #include <cmocka.h>
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-#include "backends/block/block.h"
-
-/*
- * The host's calls in front of the C library's, to make them fail or fall short: a
- * transfer takes at most host_most bytes, every second call is interrupted first.
- */
-static size_t host_most;
-static unsigned host_calls;
-static int host_sync_error;
-static unsigned host_syncs;
-
-static ssize_t host_transfer(long nr, int fd, const struct iovec *iov, int n, off_t off)
-{
-	struct iovec cut[16];
-	size_t left = host_most;
-	int i;
-
-	if (!host_most)
-		return syscall(nr, fd, iov, n, (long)off, 0L);
-	if (host_calls++ % 2 == 0) {
-		errno = EINTR;
-		return -1;
-	}
-	for (i = 0; i < n && i < 16 && left; i++) {
-		cut[i] = (struct iovec){ iov[i].iov_base, min_u64(left, iov[i].iov_len) };
-		left -= cut[i].iov_len;
-	}
-	return syscall(nr, fd, cut, (long)i, (long)off, 0L);
-}
-
-ssize_t preadv(int fd, const struct iovec *iov, int n, off_t off)
-{
-	return host_transfer(SYS_preadv, fd, iov, n, off);
-}
-
-ssize_t pwritev(int fd, const struct iovec *iov, int n, off_t off)
-{
-	return host_transfer(SYS_pwritev, fd, iov, n, off);
-}
-
-int fdatasync(int fd)
-{
-	host_syncs++;
-	if (host_sync_error) {
-		errno = host_sync_error;
-		return -1;
-	}
-	return (int)syscall(SYS_fdatasync, fd);
-}
+#include "tests/unit/block_contract.h"
 
 struct fixture {
 	char dir[64];
 	char path[96];
 	struct err err;
 	struct block *b;
-	struct block_queue *q; /* into b, opened by the first request */
+	struct disk d; /* a queue into b, from the first request on */
+	bool has_queue;
 };
 
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
-	host_most = host_calls = host_syncs = 0;
-	host_sync_error = 0;
 	strcpy(f->dir, "/tmp/bantam-block-XXXXXX");
 	assert_non_null(mkdtemp(f->dir));
 	snprintf(f->path, sizeof(f->path), "%s/image", f->dir);
@@ -94,7 +49,8 @@ static int teardown(void **state)
 {
 	struct fixture *f = *state;
 
-	block_close_queue(f->q);
+	if (f->has_queue)
+		disk_fini(&f->d);
 	block_destroy(f->b);
 	(void)unlink(f->path);
 	assert_int_equal(rmdir(f->dir), 0);
@@ -131,37 +87,12 @@ static void check_refused(struct fixture *f, bool readonly, int ret, const char 
 	assert_null(strchr(f->err.text, '\n'));
 }
 
-static void req_done(struct block_req *req, int result)
+static struct disk *disk(struct fixture *f)
 {
-	*(int *)req->opaque = result;
-}
-
-static int submit_vec(struct fixture *f, enum block_op op, uint64_t off, struct iovec *iov,
-		      unsigned n)
-{
-	const struct block_queue_config qc = { .depth = 1 };
-	int result = 1;
-	struct block_req req = { .op = op,
-				 .offset = off,
-				 .iov = iov,
-				 .nr_iov = n,
-				 .done = req_done,
-				 .opaque = &result };
-
-	for (unsigned i = 0; i < n; i++)
-		req.len += iov[i].iov_len;
-	if (!f->q)
-		assert_int_equal(block_open_queue(f->b, &qc, &f->q), 0);
-	block_submit(f->q, &req);
-	block_kick(f->q);
-	return result;
-}
-
-static int submit(struct fixture *f, enum block_op op, uint64_t off, void *buf, size_t len)
-{
-	struct iovec iov = { buf, len };
-
-	return submit_vec(f, op, off, &iov, 1);
+	if (!f->has_queue)
+		disk_init(&f->d, f->b);
+	f->has_queue = true;
+	return &f->d;
 }
 
 static void test_open_errors(void **state)
@@ -236,58 +167,102 @@ static void test_readonly_permission(void **state)
 		assert_int_equal(seteuid(0), 0);
 }
 
+/* A child that has the image locked, by how(path), until it is killed. */
+static pid_t start_holder(struct fixture *f, int (*how)(const char *path))
+{
+	int fds[2];
+	char c;
+	pid_t pid;
+
+	assert_int_equal(pipe(fds), 0);
+	pid = fork();
+	if (!pid)
+		_exit(how(f->path) || write(fds[1], "x", 1) != 1 || pause());
+	close(fds[1]);
+	assert_int_equal(read(fds[0], &c, 1), 1);
+	close(fds[0]);
+	return pid;
+}
+
+static int lock_process_wide(const char *path)
+{
+	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	return fcntl(open(path, O_RDWR), F_SETLK, &fl);
+}
+
+static int lock_as_writer(const char *path)
+{
+	const struct block_config cfg = { .path = path };
+	struct block *b;
+	struct err err;
+
+	prctl(PR_SET_NAME, "holder name");
+	return block_open(&cfg, &b, &err);
+}
+
+static int lock_as_reader(const char *path)
+{
+	const struct block_config cfg = { .path = path, .readonly = true };
+	struct block *b;
+	struct err err;
+
+	return block_open(&cfg, &b, &err);
+}
+
+static void end_holder(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
 static void test_lock(void **state)
 {
 	struct fixture *f = *state;
 	struct block *again;
-	int status;
 
 	make_image(f, 512);
 	assert_int_equal(open_image(f, true, &f->b), 0);
 	assert_int_equal(open_image(f, true, &again), 0); /* readers share */
 	block_destroy(again);
-	check_refused(f, false, -EBUSY, "in use by");
+	check_refused(f, false, -EBUSY, "in use by another disk of this machine");
 	block_destroy(f->b);
 
 	assert_int_equal(open_image(f, false, &f->b), 0);
-	check_refused(f, false, -EBUSY, "in use by another process");
-	check_refused(f, true, -EBUSY, "in use by another process");
-
+	check_refused(f, false, -EBUSY, "in use by another disk of this machine");
+	check_refused(f, true, -EBUSY, "in use by another disk of this machine");
 	block_destroy(f->b);
 	f->b = NULL;
+}
 
-	/* A holder with a process-wide lock is named. */
-	int pipefd[2];
-	char c;
+static void test_lock_names_holder(void **state)
+{
+	int (*const hows[])(const char *) = { lock_process_wide, lock_as_writer, lock_as_reader };
+	struct fixture *f = *state;
+	char who[64];
 
-	assert_int_equal(pipe(pipefd), 0);
+	make_image(f, 512);
+	for (unsigned i = 0; i < ARRAY_SIZE(hows); i++) {
+		pid_t pid = start_holder(f, hows[i]);
 
-	pid_t pid = fork();
-
-	if (!pid) {
-		struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-		int fd = open(f->path, O_RDWR);
-
-		_exit(fcntl(fd, F_SETLK, &fl) || write(pipefd[1], "x", 1) != 1 || pause());
+		snprintf(who, sizeof(who), "in use by process %d (%s", (int)pid,
+			 i == 1 ? "holder name)" : "");
+		check_refused(f, false, -EBUSY, who);
+		if (hows[i] == lock_as_reader)
+			assert_int_equal(open_image(f, true, &f->b), 0);
+		else
+			check_refused(f, true, -EBUSY, who);
+		end_holder(pid);
 	}
-	assert_int_equal(read(pipefd[0], &c, 1), 1);
-
-	char who[32];
-
-	snprintf(who, sizeof(who), "process %d", (int)pid);
-	check_refused(f, false, -EBUSY, who);
-	kill(pid, SIGKILL);
-	waitpid(pid, &status, 0);
-	close(pipefd[0]);
-	close(pipefd[1]);
+	block_destroy(f->b);
 	assert_int_equal(open_image(f, false, &f->b), 0); /* gone with its holder */
 }
 
-static void test_read_write(void **state)
+static void test_bytes(void **state)
 {
 	struct fixture *f = *state;
 	char w[2048], r[2048] = { 0 };
-	struct iovec iov[3];
+	int fd;
 
 	for (size_t i = 0; i < sizeof(w); i++)
 		w[i] = (char)(i * 7 + i / 256);
@@ -296,70 +271,117 @@ static void test_read_write(void **state)
 	assert_int_equal(f->b->size, 8192);
 	assert_string_equal(f->b->serial, "S1");
 	assert_false(f->b->readonly);
-	/* Scattered over odd pieces, one of them empty. */
-	iov[0] = (struct iovec){ w, 100 };
-	iov[1] = (struct iovec){ w, 0 };
-	iov[2] = (struct iovec){ w + 100, 1948 };
-	assert_int_equal(submit_vec(f, BLOCK_WRITE, 512, iov, 3), 0);
-	assert_int_equal(submit(f, BLOCK_FLUSH, 0, NULL, 0), 0);
-	iov[0] = (struct iovec){ r, 1 };
-	iov[1] = (struct iovec){ r + 1, 2046 };
-	iov[2] = (struct iovec){ r + 2047, 1 };
-	assert_int_equal(submit_vec(f, BLOCK_READ, 512, iov, 3), 0);
-	assert_memory_equal(r, w, sizeof(w));
+	assert_int_equal(disk_write(disk(f), 512, w, sizeof(w)), 0);
+	assert_int_equal(disk_flush(disk(f)), 0);
 
-	int fd = open(f->path, O_RDONLY | O_CLOEXEC);
-
+	fd = open(f->path, O_RDONLY | O_CLOEXEC);
 	assert_int_equal(pread(fd, r, sizeof(r), 512), sizeof(r));
 	assert_memory_equal(r, w, sizeof(w));
 	close(fd);
-	assert_int_equal(submit(f, BLOCK_READ, 0, NULL, 0), 0);
-}
-
-static void test_range(void **state)
-{
-	struct fixture *f = *state;
-	char buf[1024];
-
-	make_image(f, 4096);
-	assert_int_equal(open_image(f, false, &f->b), 0);
-	assert_int_equal(submit(f, BLOCK_READ, 4096 - 512, buf, 512), 0);
-	assert_int_equal(submit(f, BLOCK_READ, 4096 - 512, buf, 1024), -ERANGE);
-	assert_int_equal(submit(f, BLOCK_WRITE, 4096, buf, 512), -ERANGE);
-	assert_int_equal(submit(f, BLOCK_READ, UINT64_MAX - 511, buf, 512), -ERANGE);
-	assert_int_equal(submit(f, BLOCK_READ, UINT64_MAX, buf, 1024), -ERANGE);
 }
 
 static void test_readonly_write(void **state)
 {
 	struct fixture *f = *state;
+	struct block_req zeroes = { .op = BLOCK_WRITE_ZEROES, .len = 512 };
+	struct block_req discard = { .op = BLOCK_DISCARD, .len = 512 };
 	char buf[512] = { 0 };
 
 	make_image(f, 512);
 	assert_int_equal(open_image(f, true, &f->b), 0);
-	assert_int_equal(submit(f, BLOCK_WRITE, 0, buf, 512), -EROFS);
-	assert_int_equal(submit(f, BLOCK_READ, 0, buf, 512), 0);
-	assert_int_equal(submit(f, BLOCK_FLUSH, 0, NULL, 0), 0);
+	assert_int_equal(f->b->limits.discard_align, 0);
+	assert_int_equal(disk_write(disk(f), 0, buf, 512), -EROFS);
+	assert_int_equal(disk_do(disk(f), &zeroes), -EROFS);
+	assert_int_equal(disk_do(disk(f), &discard), -EROFS);
+	assert_int_equal(disk_read(disk(f), 0, buf, 512), 0);
+	assert_int_equal(disk_flush(disk(f)), 0);
+	assert_int_equal(block_resize(f->b, 1024, &f->err), -EROFS);
 }
 
-/* More pieces than one preadv() takes. */
-static void test_many_iovecs(void **state)
+/* Space goes back to the host's file system, and zeroes with unmap do not take any. */
+static void test_discard_frees(void **state)
 {
 	struct fixture *f = *state;
-	static struct iovec iov[2048];
-	static char w[2048 * 4], r[2048 * 4];
+	struct block_req discard = { .op = BLOCK_DISCARD, .len = MIB };
+	struct block_req zeroes = {
+		.op = BLOCK_WRITE_ZEROES, .unmap = true, .offset = MIB, .len = MIB
+	};
+	char *buf = calloc(2, MIB);
+	struct stat before, after;
 
-	for (size_t i = 0; i < sizeof(w); i++)
-		w[i] = (char)(i ^ i >> 8);
-	make_image(f, sizeof(w));
+	memset(buf, 1, 2 * MIB);
+	make_image(f, 2 * MIB);
 	assert_int_equal(open_image(f, false, &f->b), 0);
-	for (unsigned i = 0; i < 2048; i++)
-		iov[i] = (struct iovec){ w + (size_t)i * 4, 4 };
-	assert_int_equal(submit_vec(f, BLOCK_WRITE, 0, iov, 2048), 0);
-	for (unsigned i = 0; i < 2048; i++)
-		iov[i] = (struct iovec){ r + (size_t)i * 4, 4 };
-	assert_int_equal(submit_vec(f, BLOCK_READ, 0, iov, 2048), 0);
-	assert_memory_equal(r, w, sizeof(w));
+	if (!f->b->limits.discard_align)
+		skip();
+	assert_int_equal(disk_write(disk(f), 0, buf, 2 * MIB), 0);
+	assert_int_equal(disk_flush(disk(f)), 0);
+	assert_int_equal(stat(f->path, &before), 0);
+	assert_true(before.st_blocks >= (blkcnt_t)(2 * MIB / 512));
+
+	assert_int_equal(disk_do(disk(f), &discard), 0);
+	assert_int_equal(stat(f->path, &after), 0);
+	assert_true(after.st_blocks <= before.st_blocks - (blkcnt_t)(MIB / 512));
+	assert_int_equal(after.st_size, before.st_size);
+	assert_int_equal(disk_do(disk(f), &zeroes), 0);
+	assert_int_equal(stat(f->path, &after), 0);
+	assert_true(after.st_blocks < 64);
+	free(buf);
+}
+
+static void test_limits(void **state)
+{
+	struct fixture *f = *state;
+	struct block_config cfg = { .path = f->path, .cache = BLOCK_CACHE_NONE };
+
+	make_image(f, 65536);
+	assert_int_equal(open_image(f, false, &f->b), 0);
+	assert_int_equal(f->b->limits.physical_block, 4096);
+	if (f->b->limits.discard_align)
+		assert_true(is_pow2(f->b->limits.discard_align));
+	block_destroy(f->b);
+	f->b = NULL;
+	if (block_open(&cfg, &f->b, &f->err)) {
+		/* A file system without it is named as the reason, with the way out. */
+		assert_non_null(strstr(f->err.text, "cache=writeback"));
+		skip();
+	}
+	assert_in_range(f->b->limits.physical_block, 512, 65536);
+}
+
+/* proc has no O_DIRECT, whichever kernel this is; nor a length, which is asked for later. */
+static void test_no_direct(void **state)
+{
+	struct fixture *f = *state;
+	struct block_config cfg = { .path = "/proc/self/maps",
+				    .cache = BLOCK_CACHE_NONE,
+				    .readonly = true };
+
+	assert_int_equal(block_open(&cfg, &f->b, &f->err), -EINVAL);
+	assert_non_null(strstr(f->err.text, "/proc/self/maps: "));
+	assert_non_null(strstr(f->err.text, "cache=writeback"));
+}
+
+static void test_resize_file(void **state)
+{
+	struct fixture *f = *state;
+	struct stat st;
+	char buf[512];
+
+	make_image(f, 8192);
+	assert_int_equal(open_image(f, false, &f->b), 0);
+	assert_int_equal(block_resize(f->b, 16384, &f->err), 0);
+	assert_int_equal(stat(f->path, &st), 0);
+	assert_int_equal(st.st_size, 16384);
+	assert_int_equal(disk_read(disk(f), 16384 - 512, buf, 512), 0);
+	assert_int_equal(block_resize(f->b, 4096, &f->err), 0);
+	assert_int_equal(stat(f->path, &st), 0);
+	assert_int_equal(st.st_size, 4096);
+	assert_int_equal(disk_read(disk(f), 4096, buf, 512), -ERANGE);
+	/* More than a file can be: said, and nothing has changed. */
+	assert_true(block_resize(f->b, 1ull << 62, &f->err) < 0);
+	assert_non_null(strstr(f->err.text, f->path));
+	assert_int_equal(f->b->size, 4096);
 }
 
 /* A host that ends short, then an error: the file was cut, or its limit is reached. */
@@ -368,67 +390,146 @@ static void test_host_errors(void **state)
 	struct fixture *f = *state;
 	struct rlimit old, low = { 2048 + 100, RLIM_INFINITY };
 	char buf[2048] = { 1 };
-	struct iovec iov[2] = { { buf, 512 }, { buf + 512, 1536 } };
 	struct stat st;
 
 	make_image(f, 4096);
 	assert_int_equal(open_image(f, false, &f->b), 0);
 	assert_int_equal(truncate(f->path, 1024), 0);
-	assert_int_equal(submit_vec(f, BLOCK_READ, 0, iov, 2), -EIO);
-	assert_int_equal(submit(f, BLOCK_READ, 2048, buf, 512), -EIO);
+	assert_int_equal(disk_read(disk(f), 0, buf, 2048), -EIO);
+	assert_int_equal(disk_read(disk(f), 2048, buf, 512), -EIO);
 
 	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
 	low.rlim_max = old.rlim_max;
 	signal(SIGXFSZ, SIG_IGN);
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &low), 0);
-	/* pwritev takes 1124 bytes of 2048, in the middle of the second piece. */
-	assert_int_equal(submit_vec(f, BLOCK_WRITE, 1024, iov, 2), -EIO);
+	/* 1124 bytes of 2048 are taken. */
+	assert_int_equal(disk_write(disk(f), 1024, buf, 2048), -EIO);
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
 	assert_int_equal(stat(f->path, &st), 0);
 	assert_int_equal(st.st_size, 2148);
 }
 
-/* Transfers cut at every length, across and inside pieces, come out whole. */
-static void test_short_transfers(void **state)
+/* Full is not broken. */
+static void test_no_space(void **state)
 {
 	struct fixture *f = *state;
-	char w[1536], r[1536];
-	struct iovec iov[4];
+	char buf[4096] = { 1 }, folder[128];
+	int result = 0;
 
-	make_image(f, 4096);
-	assert_int_equal(open_image(f, false, &f->b), 0);
-	for (size_t most = 1; most <= sizeof(w); most = most < 1024 ? most * 3 : most + 1) {
-		for (size_t i = 0; i < sizeof(w); i++)
-			w[i] = (char)(i * most + i / 256);
-		memset(r, 0, sizeof(r));
-		host_most = most;
-		iov[0] = (struct iovec){ w, 500 };
-		iov[1] = (struct iovec){ w + 500, 0 };
-		iov[2] = (struct iovec){ w + 500, 1000 };
-		iov[3] = (struct iovec){ w + 1500, 36 };
-		assert_int_equal(submit_vec(f, BLOCK_WRITE, 512, iov, 4), 0);
-		iov[0] = (struct iovec){ r, 3 };
-		iov[1] = (struct iovec){ r + 3, 1533 };
-		assert_int_equal(submit_vec(f, BLOCK_READ, 512, iov, 2), 0);
-		assert_memory_equal(w, r, sizeof(w));
-		most = most > 1024 && most < 1500 ? 1500 : most;
+	snprintf(folder, sizeof(folder), "%s", f->dir);
+	if (mount("none", folder, "tmpfs", 0, "size=64k")) {
+		print_message("# a small file system takes root\n");
+		skip();
 	}
+	make_image(f, MIB);
+	assert_int_equal(open_image(f, false, &f->b), 0);
+	for (unsigned i = 0; i < 64 && !result; i++)
+		result = disk_write(disk(f), i * 4096, buf, sizeof(buf));
+	disk_fini(&f->d);
+	f->has_queue = false;
+	block_destroy(f->b);
+	f->b = NULL;
+	assert_int_equal(umount2(folder, MNT_DETACH), 0);
+	assert_int_equal(result, -ENOSPC);
 }
 
-/* The kernel reports lost writes once: we go on reporting them. */
-static void test_flush_error_is_sticky(void **state)
+/* --- the choice of the engine -------------------------------------------------------------- */
+
+static int open_engine(struct fixture *f, enum block_engine engine)
+{
+	const struct block_config cfg = { .path = f->path, .engine = engine };
+
+	return block_open(&cfg, &f->b, &f->err);
+}
+
+static void forbid_io_uring(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog prog = { ARRAY_SIZE(code), code };
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog))
+		_exit(99);
+}
+
+/* 0 where a host that forbids io_uring is served by threads, and says so where that was asked. */
+static int without_io_uring(struct fixture *f)
+{
+	static char buf[512];
+
+	forbid_io_uring();
+	if (open_engine(f, BLOCK_ENGINE_IO_URING) != -EPERM)
+		return 1;
+	if (!strstr(f->err.text, f->path) || !strstr(f->err.text, "engine=threads"))
+		return 2;
+	if (open_engine(f, BLOCK_ENGINE_AUTO))
+		return 3;
+	disk_init(&f->d, f->b);
+	if (!f->d.q->ops->poll)
+		return 4;
+	if (disk_write(&f->d, 0, buf, 512) || disk_flush(&f->d))
+		return 5;
+	return 0;
+}
+
+static void test_fall_back(void **state)
+{
+	struct fixture *f = *state;
+	int status = 0;
+	pid_t pid;
+
+	make_image(f, 512);
+	pid = fork();
+	if (!pid)
+		_exit(without_io_uring(f));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+/* As after a crash: what a killed process had in flight is finished, then its lock is gone. */
+static int write_until_killed(const char *path)
+{
+	const struct block_config cfg = { .path = path, .cache = BLOCK_CACHE_WRITETHROUGH };
+	static struct disk d;
+	static char buf[32 * KIB];
+	struct block *b;
+	struct err err;
+
+	if (block_open(&cfg, &b, &err))
+		return 1;
+	disk_init(&d, b);
+	for (unsigned i = 0; i < 32; i++) {
+		struct disk_req *r = &d.reqs[i];
+
+		r->iov = (struct iovec){ buf, sizeof(buf) };
+		disk_start(&d, r,
+			   &(struct block_req){ .op = BLOCK_WRITE,
+						.offset = i * sizeof(buf),
+						.len = sizeof(buf),
+						.iov = &r->iov,
+						.nr_iov = 1 });
+	}
+	block_kick(d.q);
+	return 0;
+}
+
+static void test_killed(void **state)
 {
 	struct fixture *f = *state;
 
-	make_image(f, 512);
-	assert_int_equal(open_image(f, false, &f->b), 0);
-	assert_int_equal(submit(f, BLOCK_FLUSH, 0, NULL, 0), 0);
-	assert_int_equal(host_syncs, 1);
-	host_sync_error = EIO;
-	assert_int_equal(submit(f, BLOCK_FLUSH, 0, NULL, 0), -EIO);
-	host_sync_error = 0;
-	assert_int_equal(submit(f, BLOCK_FLUSH, 0, NULL, 0), -EIO);
-	assert_int_equal(submit(f, BLOCK_FLUSH, 0, NULL, 0), -EIO);
+	make_image(f, MIB);
+	for (unsigned i = 0; i < 5; i++) {
+		end_holder(start_holder(f, write_until_killed));
+		assert_int_equal(open_image(f, false, &f->b), 0);
+		block_destroy(f->b);
+		f->b = NULL;
+	}
 }
 
 int main(void)
@@ -439,13 +540,17 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_serial, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_readonly_permission, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_lock, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_read_write, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_range, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_lock_names_holder, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_bytes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_readonly_write, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_many_iovecs, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_discard_frees, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_limits, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_direct, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_resize_file, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_host_errors, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_short_transfers, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_flush_error_is_sticky, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_space, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_fall_back, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_killed, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -62,7 +62,8 @@ static void test_everything(void **state)
 	(void)state;
 	parse(&p, "--kernel=k --initrd i --append=console=ttyS0,115200 --cpus 4 --memory 2G "
 		  "--disk path=a,,b.img,if=virtio,format=raw,readonly=on,serial=abc"
-		  ",on-error=stop,iops=500,iops-burst=1000,bps=10M "
+		  ",on-error=stop,iops=500,iops-burst=1000,bps=10M"
+		  ",engine=io_uring,cache=unsafe,sqpoll=on "
 		  "--disk serial=x=y,path=second,iops=off --serial file=/tmp/x --serial none --pit "
 		  "none "
 		  "--exits=out.json --no-reboot --dump-dtb dtb");
@@ -80,6 +81,11 @@ static void test_everything(void **state)
 	assert_string_equal(p.cfg.disks[1].path, "second");
 	assert_string_equal(p.cfg.disks[1].serial, "x=y");
 	assert_int_equal(p.cfg.disks[1].readonly, 0);
+	assert_int_equal(p.cfg.disks[0].engine, BLOCK_ENGINE_IO_URING);
+	assert_int_equal(p.cfg.disks[0].cache, BLOCK_CACHE_UNSAFE);
+	assert_int_equal(p.cfg.disks[0].sqpoll, 1);
+	assert_int_equal(p.cfg.disks[1].engine, BLOCK_ENGINE_AUTO);
+	assert_int_equal(p.cfg.disks[1].cache, BLOCK_CACHE_WRITEBACK);
 	assert_int_equal(p.cfg.disks[0].on_error, DISK_STOP);
 	assert_int_equal(p.cfg.disks[0].rates.iops, 500);
 	assert_int_equal(p.cfg.disks[0].rates.iops_burst, 1000);
@@ -190,6 +196,12 @@ static void test_mistakes(void **state)
 		{ "--kernel k --disk path=a,bps=1x", { "bps=1x", "size such as 10M, or off" } },
 		{ "--kernel k --disk path=a,bps-burst=1M", { "bps-burst=1M", "bps=" } },
 		{ "--kernel k --disk path=a,on-error=x", { "on-error=x", "report, stop" } },
+		{ "--kernel k --disk path=a,engine=aio",
+		  { "engine=aio", "auto, io_uring, threads" } },
+		{ "--kernel k --disk path=a,cache=some", { "cache=some", "writeback, none" } },
+		{ "--kernel k --disk path=a,sqpoll=1", { "sqpoll=1", "off, on" } },
+		{ "--kernel k --disk path=a,sqpoll=on,engine=sync",
+		  { "sqpoll=on", "engine=io_uring" } },
 		{ "--kernel k --disk path=a,path=b", { "path", "twice" } },
 		{ "--kernel k --disk path=", { "path=", "missing" } },
 		{ "--kernel k --disk if=virtio", { "path=FILE", "missing" } },
