@@ -177,9 +177,14 @@ static void dispatch(struct limit *l, struct limit_queue *self, uint64_t now)
 			max_u64(bucket_wait(&l->ops, 1), bucket_wait(&l->bytes, req_bytes(req)));
 
 		if (ns && !l->lifted) {
-			/* One with something ready is called at once, and comes here then. */
+			/*
+			 * Another one with something ready is called at once, again if it has
+			 * been called and not yet taken it: then it comes here.
+			 */
 			if (q == self || !q->ready.first)
 				timer_arm(&q->timer, now + max_u64(ns, LIMIT_SLICE));
+			else
+				timer_arm(&q->timer, now);
 			return;
 		}
 		grant(l, q);

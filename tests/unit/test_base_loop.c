@@ -399,10 +399,10 @@ static void host_timers(void **state)
 	timer_arm(&c.timer, start + 10 * MS);
 	timer_arm(&c.timer, TIMER_OFF);
 	wait_for(&b.fired, 1);
-	assert_int_equal(a.fired, 0);
 	assert_true(b.at >= start + 20 * MS);
 	wait_for(&a.fired, 1);
 	assert_true(a.at >= start + 60 * MS);
+	assert_true(b.at <= a.at);
 	assert_int_equal(c.fired, 0);
 	assert_int_equal(b.fired, 1);
 

@@ -86,6 +86,24 @@ static bool installed(const char *program)
 }
 
 /* Starts argv and waits until its socket is there. */
+/* Between its bind() and its listen() a server's socket is there and refuses us. */
+static bool listens(const char *path)
+{
+	FILE *f = fopen("/proc/net/unix", "re");
+	char line[512];
+	bool found = false;
+
+	while (f && !found && fgets(line, sizeof(line), f)) {
+		unsigned flags;
+
+		found = strstr(line, path) && sscanf(line, "%*s %*s %*s %x", &flags) == 1 &&
+			flags & 0x10000; /* __SO_ACCEPTCON */
+	}
+	if (f)
+		fclose(f);
+	return found;
+}
+
 static void start_server(struct fixture *f, const char *const *argv)
 {
 	f->server = fork();
@@ -99,7 +117,7 @@ static void start_server(struct fixture *f, const char *const *argv)
 		execvp(argv[0], (char *const *)argv);
 		_exit(127);
 	}
-	for (int i = 0; access(f->socket, F_OK); i++) {
+	for (int i = 0; !listens(f->socket); i++) {
 		if (i == 2000)
 			fail_msg("%s did not make its socket", argv[0]);
 		usleep(5000);
