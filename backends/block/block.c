@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "backends/block/nbd.h"
+#include "backends/block/qcow2.h"
 #include "backends/block/raw.h"
 
 int block_open(const struct block_config *cfg, struct block **out, struct err *err)
@@ -18,6 +19,8 @@ int block_open(const struct block_config *cfg, struct block **out, struct err *e
 			       cfg->path, BLOCK_SERIAL_LEN);
 	if (nbd_disk_is_path(cfg->path))
 		ret = nbd_disk_open(cfg, out, err);
+	else if (cfg->format == BLOCK_QCOW2)
+		ret = qcow2_open(cfg, out, err);
 	else
 		ret = raw_open(cfg, out, err);
 	if (!ret && cfg->serial)
