@@ -26,7 +26,7 @@ endif
 
 COMPILE = $(CC) $(NEED) $(WARN) $(CPPFLAGS) $(CFLAGS)
 
-FLOORS := base backends/block backends/char devices/ide devices/pc devices/pci devices/virtio symbols cpu firmware \
+FLOORS := base backends/block backends/char devices/ide devices/pc devices/pci devices/pit devices/virtio symbols cpu firmware \
 	  vmm vmm/report
 SRCS   := $(wildcard $(addsuffix /*.c,$(FLOORS)))
 OBJS   := $(SRCS:%.c=$(O)/%.o)
@@ -97,8 +97,8 @@ demo shell: deps
 	tests/deps.sh demo
 	BANTAM=$(abspath $(O)/bantam) guests/demo/demo.sh $@
 
-.PHONY: bench-boot bench-disk
-bench-boot bench-disk: deps
+.PHONY: bench-boot bench-disk bench-pit
+bench-boot bench-disk bench-pit: deps
 	$(MAKE) --no-print-directory all guests
 	tests/deps.sh bench
 	BANTAM=$(abspath $(O)/bantam) bench/$(@:bench-%=%).sh
@@ -147,6 +147,7 @@ help:
 	'make check         every test; check-unit, check-guest, check-linux, check-cli, check-lint for some' \
 	'make bench-boot    boot time, exits and memory beside QEMU' \
 	'make bench-disk    requests to a disk, IDE and virtio, beside QEMU' \
+	'make bench-pit     what a timer of 1000 Hz costs, with and without a cap, beside QEMU' \
 	'make bench-exits   what an exit costs, and what counting it adds' \
 	'make install       to $$DESTDIR$$PREFIX (/usr/local)' \
 	'make format        clang-format; format-check only looks' \

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -23,6 +24,7 @@ struct needed_cap {
 static const struct needed_cap needed_caps[] = {
 	{ KVM_CAP_USER_MEMORY, "user memory" },
 	{ KVM_CAP_IRQCHIP, "an in-kernel irqchip" },
+	{ KVM_CAP_IRQ_INJECT_STATUS, "the status of an injected interrupt" },
 	{ KVM_CAP_IRQ_ROUTING, "interrupt routing" },
 	{ KVM_CAP_IRQFD, "irqfd" },
 	{ KVM_CAP_IOEVENTFD, "ioeventfd" },
@@ -101,7 +103,7 @@ int kvm_init(struct kvm *kvm, struct err *err)
 	int ret;
 
 	memset(kvm, 0, sizeof(*kvm));
-	kvm->vm_fd = -1;
+	kvm->vm_fd = kvm->ack_raise_fd = kvm->ack_fd = -1;
 	pthread_mutex_init(&kvm->msi_lock, NULL);
 	kvm->fd = open(KVM_PATH, O_RDWR | O_CLOEXEC);
 	if (kvm->fd < 0)
@@ -117,6 +119,10 @@ void kvm_destroy(struct kvm *kvm)
 	for (int i = 0; i < KVM_MSI_VECTORS; i++)
 		if (kvm->vec[i].used)
 			close(kvm->vec[i].fd);
+	if (kvm->ack_raise_fd >= 0)
+		close(kvm->ack_raise_fd);
+	if (kvm->ack_fd >= 0)
+		close(kvm->ack_fd);
 	if (kvm->vm_fd >= 0)
 		close(kvm->vm_fd);
 	if (kvm->fd >= 0)
@@ -193,6 +199,33 @@ static void kvm_irq_set(void *ctx, unsigned line, bool level)
 struct irq kvm_irq(struct kvm *kvm, unsigned gsi)
 {
 	return (struct irq){ .set = kvm_irq_set, .ctx = kvm, .line = gsi };
+}
+
+int kvm_irq_pulse(struct kvm *kvm, unsigned gsi)
+{
+	struct kvm_irq_level l = { .irq = gsi, .level = 1 };
+	int taken;
+
+	if (ioctl(kvm->vm_fd, KVM_IRQ_LINE_STATUS, &l))
+		return -errno;
+	taken = (int)l.status;
+	kvm_irq_set(kvm, gsi, false);
+	return taken;
+}
+
+int kvm_irq_ack_eventfd(struct kvm *kvm, unsigned gsi)
+{
+	struct kvm_irqfd irqfd = { .gsi = gsi, .flags = KVM_IRQFD_FLAG_RESAMPLE };
+
+	if (!kvm_cap(kvm, KVM_CAP_IRQFD_RESAMPLE))
+		return -ENOTSUP;
+	kvm->ack_raise_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	kvm->ack_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (kvm->ack_raise_fd < 0 || kvm->ack_fd < 0)
+		return -errno;
+	irqfd.fd = (uint32_t)kvm->ack_raise_fd;
+	irqfd.resamplefd = (uint32_t)kvm->ack_fd;
+	return ioctl(kvm->vm_fd, KVM_IRQFD, &irqfd) ? -errno : kvm->ack_fd;
 }
 
 static int kvm_bus_eventfd(void *ctx, enum bus_space space, const struct bus_eventfd *e, bool add)

@@ -49,6 +49,9 @@ struct kvm {
 	pthread_mutex_t msi_lock; /* guards vec and the kernel's routing table */
 	struct kvm_msi_vector vec[KVM_MSI_VECTORS];
 
+	/* The irqfd of kvm_irq_ack_eventfd(): what raises it (nobody does), what it tells; -1: none. */
+	int ack_raise_fd, ack_fd;
+
 	/* The controllers at power-on, to which a reset returns them. */
 	struct kvm_irqchip chips[3];
 	struct kvm_pit_state2 pit;
@@ -93,6 +96,20 @@ int kvm_reset_irqchip(struct kvm *kvm) __must_check;
 
 /* The interrupt line GSI gsi (< PLATFORM_NR_GSI). */
 struct irq kvm_irq(struct kvm *kvm, unsigned gsi);
+
+/*
+ * An edge on GSI gsi, for an edge-triggered line. Positive: a controller has taken it; 0: the PIC
+ * still has the one before, or no CPU takes it; negative: masked in all of them. Any thread.
+ */
+int kvm_irq_pulse(struct kvm *kvm, unsigned gsi);
+
+/*
+ * An eventfd (non-blocking) that is signalled with each EOI of gsi's pins, be they edge- or
+ * level-triggered: KVM signals the resample eventfd of an irqfd whenever the controller
+ * acknowledges its GSI, and takes back a level that was raised by it; this irqfd raises none. Needs
+ * KVM_CAP_IRQFD_RESAMPLE. Returns it, or -errno; closed with the VM. One for each machine.
+ */
+int kvm_irq_ack_eventfd(struct kvm *kvm, unsigned gsi) __must_check;
 
 /* Lets the kernel take over the bus's eventfds. */
 int kvm_accelerate_bus(struct kvm *kvm, struct bus *bus) __must_check;
