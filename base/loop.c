@@ -12,6 +12,7 @@
 
 static void loop_wake(struct loop *loop)
 {
+	loop->woken = true;
 	eventfd_write(loop->wakefd, 1);
 }
 
@@ -22,6 +23,7 @@ static void loop_run_posts(void *opaque, uint32_t events)
 	eventfd_t n;
 
 	(void)events;
+	loop->woken = false;
 	eventfd_read(loop->wakefd, &n);
 	pthread_mutex_lock(&loop->lock);
 
@@ -134,6 +136,27 @@ static void sync_reached(struct loop *loop, uint64_t gen)
 	pthread_mutex_unlock(&loop->lock);
 }
 
+void loop_set_polling(struct loop *loop, uint64_t max_ns)
+{
+	loop_polling_init(&loop->polling, max_ns);
+}
+
+void loop_add_poller(struct loop *loop, struct loop_poller *p)
+{
+	p->next = loop->pollers;
+	loop->pollers = p;
+}
+
+void loop_del_poller(struct loop *loop, struct loop_poller *p)
+{
+	struct loop_poller **at = &loop->pollers;
+
+	while (*at && *at != p)
+		at = &(*at)->next;
+	if (*at)
+		*at = p->next;
+}
+
 int loop_run(struct loop *loop)
 {
 	struct epoll_event evs[1];
@@ -144,15 +167,17 @@ int loop_run(struct loop *loop)
 		 * One event at a time: a batch could hold a source that the callback before
 		 * it has just deleted. What a sync waits for is over once we are back here.
 		 */
-		pthread_mutex_lock(&loop->lock);
-
 		uint64_t gen = loop->gen_wanted;
 
-		pthread_mutex_unlock(&loop->lock);
-		sync_reached(loop, gen);
+		if (gen != loop->gen_done)
+			sync_reached(loop, gen);
 
-		int n = epoll_wait(loop->epfd, evs, 1, -1);
+		bool sleep =
+			!loop->pollers || loop_poll(&loop->polling, loop->pollers, &loop->woken);
+		int n = epoll_wait(loop->epfd, evs, 1, sleep ? -1 : 0);
 
+		if (loop->pollers && sleep)
+			loop_polling_slept(&loop->polling, loop_polling_now());
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0) {

@@ -16,6 +16,7 @@
 #include <sys/epoll.h>
 
 #include "base/clock.h"
+#include "base/loop_poll.h"
 
 struct loop_src {
 	int fd;
@@ -27,12 +28,15 @@ struct loop {
 	int epfd;
 	int wakefd;
 	atomic_bool stop;
-	pthread_mutex_t lock; /* guards posts, gen_wanted and gen_done */
+	atomic_bool woken; /* since posts were last run */
+	pthread_mutex_t lock; /* guards posts, and changes of gen_wanted and gen_done */
 	pthread_cond_t cond; /* gen_done moved on */
 	struct loop_post *posts;
-	uint64_t gen_wanted;
-	uint64_t gen_done;
+	_Atomic uint64_t gen_wanted;
+	uint64_t gen_done; /* the thread's own to read without the lock */
 	struct loop_src wake_src;
+	struct loop_poller *pollers; /* the thread's own, these two */
+	struct loop_polling polling;
 };
 
 /* A call to make on the loop's thread. Embed one; it is free again once fn runs. */
@@ -56,6 +60,12 @@ void loop_post(struct loop *loop, struct loop_post *post);
 
 /* Waits until a callback that was running has returned. Not on the loop's thread. */
 void loop_sync(struct loop *loop);
+
+/* How long to look before it sleeps, at most; 0: it sleeps at once. Before there are pollers. */
+void loop_set_polling(struct loop *loop, uint64_t max_ns);
+/* On the loop's thread, and not from inside a poller. */
+void loop_add_poller(struct loop *loop, struct loop_poller *p);
+void loop_del_poller(struct loop *loop, struct loop_poller *p);
 
 /* Runs until loop_stop(). Returns 0, or -errno when epoll itself fails. */
 int loop_run(struct loop *loop);

@@ -18,6 +18,7 @@
  *   00100000 .. bfffffff  RAM, as much as the guest has
  *   c0000000 .. febfffff  PCI memory window
  *   fec00000              I/O APIC
+ *   fec80000 .. fec80fff  virtio over memory-mapped I/O, 512 bytes a device
  *   fee00000              local APICs
  *   fffbc000 .. fffbffff  KVM's own on hosts with VT-x: TSS and identity map
  *   fffc0000 .. ffffffff  firmware
@@ -38,6 +39,9 @@
 #define PLATFORM_PCI_MMIO_BASE 0xc0000000
 #define PLATFORM_PCI_MMIO_END 0xfec00000 /* exclusive */
 #define PLATFORM_IOAPIC_BASE 0xfec00000
+#define PLATFORM_VIRTIO_MMIO_BASE 0xfec80000
+#define PLATFORM_VIRTIO_MMIO_SIZE 0x200 /* of each of them */
+#define PLATFORM_VIRTIO_MMIO_NR 8
 #define PLATFORM_LAPIC_BASE 0xfee00000
 #define PLATFORM_KVM_IDENTITY_MAP 0xfffbc000
 #define PLATFORM_KVM_TSS 0xfffbd000 /* three pages */
@@ -106,6 +110,7 @@
 #define PLATFORM_PCI_GSI(slot, pin) \
 	(PLATFORM_IRQ_PCI_A +       \
 	 (PLATFORM_IRQ_PCI_C - PLATFORM_IRQ_PCI_A) * (PLATFORM_PCI_LINK(slot, pin) >> 1))
+#define PLATFORM_IRQ_VIRTIO_MMIO 16 /* and the next PLATFORM_VIRTIO_MMIO_NR - 1: level, high */
 #define PLATFORM_NR_GSI 24 /* I/O APIC pins; MSI routes are numbered above */
 
 /* ACPI */

@@ -271,12 +271,24 @@ static void add_pci(struct tree *t)
 	end(t);
 }
 
+static void add_virtio_mmio(struct tree *t, unsigned n)
+{
+	uint32_t base = PLATFORM_VIRTIO_MMIO_BASE + n * PLATFORM_VIRTIO_MMIO_SIZE;
+
+	begin_at(t, "virtio", base);
+	prop_string(t, "compatible", "virtio,mmio");
+	PROP_CELLS(t, "reg", 0, base, 0, PLATFORM_VIRTIO_MMIO_SIZE);
+	PROP_CELLS(t, "interrupts", PLATFORM_IRQ_VIRTIO_MMIO + n, SENSE_LEVEL_HIGH);
+	end(t);
+}
+
 int firmware_fdt_build(const struct firmware_config *cfg, const struct mem *mem,
 		       uint64_t initrd_gpa, void *buf, size_t size)
 {
 	struct tree t = { .fdt = buf };
 
-	if (cfg->nr_cpus < 1 || cfg->nr_cpus > PLATFORM_MAX_CPUS || size > INT32_MAX)
+	if (cfg->nr_cpus < 1 || cfg->nr_cpus > PLATFORM_MAX_CPUS ||
+	    cfg->nr_virtio_mmio > PLATFORM_VIRTIO_MMIO_NR || size > INT32_MAX)
 		return -EINVAL;
 	t.err = fdt_create(buf, (int)size);
 	if (!t.err)
@@ -295,6 +307,8 @@ int firmware_fdt_build(const struct firmware_config *cfg, const struct mem *mem,
 	add_isa(&t, cfg->facts);
 	if (cfg->facts & FIRMWARE_PCI)
 		add_pci(&t);
+	for (unsigned i = 0; i < cfg->nr_virtio_mmio; i++)
+		add_virtio_mmio(&t, i);
 	end(&t);
 	if (!t.err)
 		t.err = fdt_finish(buf);

@@ -51,6 +51,7 @@ struct firmware_config {
 	struct firmware_file initrd; /* optional */
 	const char *cmdline; /* NULL is "" */
 	unsigned nr_cpus; /* 1..PLATFORM_MAX_CPUS; the APIC ids are 0..nr_cpus - 1 */
+	unsigned nr_virtio_mmio; /* devices at PLATFORM_VIRTIO_MMIO_BASE, which no bus can find */
 	uint32_t facts; /* FIRMWARE_*, or-ed */
 };
 

@@ -9,29 +9,42 @@
 #include "backends/block/limit.h"
 #include "base/err.h"
 #include "base/util.h"
+#include "devices/pit/pit.h"
 
 #define CONFIG_MAX_DISKS 16
 #define CONFIG_MAX_SERIALS 4
 #define CONFIG_MAX_IDE 4 /* ide0 master, ide0 slave, ide1 master, ide1 slave */
 #define CONFIG_MAX_BOOT 99
+#define CONFIG_MAX_QUEUES 16 /* of a virtio disk */
 #define CONFIG_SEABIOS "seabios" /* Debian's, where its package puts it */
 
 enum disk_if { DISK_VIRTIO, DISK_IDE };
-enum disk_format { DISK_RAW };
 enum disk_on_error { DISK_REPORT, DISK_STOP };
+enum disk_bus { DISK_PCI, DISK_MMIO };
+enum disk_virtio { DISK_TRANSITIONAL, DISK_MODERN, DISK_LEGACY };
 
 struct disk_config {
 	const char *path;
 	const char *serial; /* NULL: none */
 	unsigned interface; /* enum disk_if */
-	unsigned format; /* enum disk_format */
+	unsigned format; /* enum block_format */
 	unsigned engine; /* enum block_engine */
 	unsigned cache; /* enum block_cache */
 	unsigned sqpoll; /* the engine's, where that is io_uring */
+	unsigned backing; /* qcow2: it may stand on another image */
 	unsigned readonly;
+	unsigned queues; /* 0: as many as CPUs, 4 at most */
+	unsigned threads; /* that serve them; 0: 1 */
+	const char *poll; /* as given; NULL: auto */
+	uint64_t poll_ns; /* how long those look for work before they sleep, at most */
 	unsigned on_error; /* enum disk_on_error */
 	struct limit_rates rates;
 	unsigned no_ioeventfd; /* the guest's notifications exit to user space */
+	unsigned bus; /* enum disk_bus: where a virtio disk hangs */
+	unsigned virtio; /* enum disk_virtio: what a virtio disk on the PCI bus is */
+	unsigned packed; /* offers packed rings */
+	unsigned no_event_idx; /* does not offer VIRTIO_F_EVENT_IDX */
+	unsigned flr; /* has a function level reset */
 	bool cdrom; /* --cdrom: an ATAPI drive, read-only */
 	unsigned ide; /* its place in CONFIG_MAX_IDE, where it is an IDE drive */
 	unsigned boot; /* its place in the firmware's boot order, 0: behind those with one */
@@ -44,7 +57,8 @@ struct serial_config {
 	const char *path; /* file, socket */
 };
 
-enum pit_kind { PIT_KERNEL, PIT_NONE };
+/* PIT_DEFAULT: PIT_USER with firmware, PIT_KERNEL without; no machine finds it here. */
+enum pit_kind { PIT_USER, PIT_KERNEL, PIT_NONE, PIT_DEFAULT };
 
 struct config {
 	const char *kernel; /* this or the firmware */
@@ -59,6 +73,7 @@ struct config {
 	struct serial_config serials[CONFIG_MAX_SERIALS]; /* COM1 first */
 	unsigned nr_serials;
 	unsigned pit; /* enum pit_kind */
+	struct pit_policy pit_policy; /* of PIT_USER */
 	const char *name; /* NULL: none was given */
 	const char *profile; /* --profile FILE, NULL: none */
 	const char *symbols;
@@ -82,8 +97,18 @@ enum config_result config_parse(struct config *cfg, int argc, char **argv,
 				struct err *err) __must_check;
 void config_free(struct config *cfg);
 
+/* How many disks hang on no bus that a guest could search. */
+unsigned config_nr_mmio(const struct config *cfg);
+
 /* Fills order with the disks' numbers, the one to boot from first. Returns how many. */
 unsigned config_boot_order(const struct config *cfg, unsigned order[CONFIG_MAX_DISKS]);
+
+/*
+ * "max-hz=N,time=keep,...": what is not in text, which is cut apart, stays as it is. option is what
+ * an error's line begins with. 0 or -EINVAL.
+ */
+int config_parse_pit_policy(const char *option, char *text, struct pit_policy *policy,
+			    struct err *err) __must_check;
 
 /* The text of `bantam run --help`, made from the same table. */
 void config_print_help(void);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A machine's disks beyond their wires: the layers over each, what happens when one stops
- * (on-error=stop), and what is done to them while the machine runs. Disk i is called "diski", in
+ * A machine's disks: opened and wired (disks_wire.c); the layers over each, what happens when one
+ * stops (on-error=stop), and what is done to them while the machine runs (disks.c). Disk i is called "diski", in
  * the order of --disk and --cdrom on the command line.
  *
  * The main thread's.
@@ -10,6 +10,13 @@
 #define VMM_DISKS_H
 
 #include "vmm/machine.h"
+
+/*
+ * Opens the images, with their layers; then, with a bus to hang them on, makes the controllers and
+ * virtio devices. 0, or -errno with one line in err.
+ */
+int disks_open(struct machine *m, struct err *err) __must_check;
+int disks_wire(struct machine *m, struct err *err) __must_check;
 
 /* Puts the layers over m->blocks[i], which has been opened. 0 or -ENOMEM. */
 int disks_stack(struct machine *m, unsigned i) __must_check;

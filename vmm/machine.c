@@ -14,19 +14,18 @@
 
 #include "base/log.h"
 #include "base/platform.h"
-#include "devices/ide/ide.h"
 #include "devices/pc/i8042.h"
 #include "devices/pc/misc_ports.h"
 #include "devices/pc/pm.h"
 #include "devices/pc/rtc.h"
 #include "devices/pc/uart.h"
 #include "devices/pci/shadow.h"
-#include "devices/virtio/virtio_blk.h"
-#include "devices/virtio/virtio_pci.h"
 #include "firmware/rom.h"
 #include "vmm/bios.h"
 #include "vmm/disks.h"
 #include "vmm/verbs.h"
+
+#define DISK_QUEUES 4 /* where nobody asks for more; a thread has to look at each */
 
 /* --- files ------------------------------------------------------------------ */
 
@@ -60,6 +59,7 @@ static int open_firmware(struct firmware_config *fw, const struct config *cfg, s
 		.initrd.fd = -1,
 		.cmdline = cfg->append,
 		.nr_cpus = (unsigned)cfg->nr_cpus,
+		.nr_virtio_mmio = config_nr_mmio(cfg),
 		.facts = FIRMWARE_RTC | FIRMWARE_PVPANIC | FIRMWARE_DEBUG_EXIT | FIRMWARE_PM_TIMER |
 			 FIRMWARE_GPE | FIRMWARE_PCI,
 	};
@@ -75,31 +75,6 @@ static void close_firmware(struct firmware_config *fw)
 		close(fw->kernel.fd);
 	if (fw->initrd.fd >= 0)
 		close(fw->initrd.fd);
-}
-
-static int open_disks(struct machine *m, struct err *err)
-{
-	for (unsigned i = 0; i < m->cfg->nr_disks; i++) {
-		const struct disk_config *d = &m->cfg->disks[i];
-		struct block_config bc = {
-			.path = d->path,
-			.engine = d->engine,
-			.cache = d->cache,
-			.sqpoll = d->sqpoll,
-			.readonly = d->readonly,
-			.serial = d->serial,
-		};
-		struct err why;
-		int ret = block_open(&bc, &m->blocks[i], &why);
-
-		if (ret)
-			return err_set(err, ret, "%s %s", d->cdrom ? "--cdrom" : "--disk",
-				       why.text);
-		ret = disks_stack(m, i);
-		if (ret)
-			return err_set(err, ret, "disk%u: %s", i, strerror(-ret));
-	}
-	return 0;
 }
 
 static int open_serials(struct machine *m, struct err *err)
@@ -144,9 +119,8 @@ static int open_serials(struct machine *m, struct err *err)
 
 /* --- wires -------------------------------------------------------------------- */
 
-/* Takes what a create function gave into *dev, in the same call; the list is the order of resets. */
-static int add(struct machine *m, int ret, struct device *const *dev, const char *name,
-	       struct err *err)
+int machine_add(struct machine *m, int ret, struct device *const *dev, const char *name,
+		struct err *err)
 {
 	if (ret)
 		return err_set(err, ret, "%s: %s", name, strerror(-ret));
@@ -176,112 +150,7 @@ static int add_uart(struct machine *m, unsigned i, struct err *err)
 	};
 	struct device *dev = NULL;
 
-	return add(m, uart_create(&cfg, &dev), &dev, cfg.name, err);
-}
-
-static int add_virtio_disk(struct machine *m, unsigned i, unsigned number, struct err *err)
-{
-	char name[24];
-	struct virtio_blk_config cfg = {
-		.name = name,
-		.pci = m->pci,
-		.devfn = MACHINE_DISK_SLOT(i) << 3,
-		.mem = &m->mem,
-		.block = m->blocks[i],
-		.no_ioeventfd = m->cfg->disks[i].no_ioeventfd,
-	};
-	struct block_stages *stages;
-	int ret;
-
-	snprintf(name, sizeof(name), "virtio-blk%u", number);
-	stages = observe_disk(&m->observe, name);
-	if (!stages)
-		return err_set(err, -ENOMEM, "%s: %s", name, strerror(ENOMEM));
-	cfg.stages = stages;
-	ret = virtio_blk_create(&cfg, &m->disks[i]);
-	if (!ret)
-		observe_doorbells(&m->observe, virtio_pci_virtio(m->disks[i]));
-	return add(m, ret, &m->disks[i], name, err);
-}
-
-/* The drives of an IDE channel, from those of the disks that are its. */
-static int fill_channel(struct machine *m, unsigned channel, struct ide_channel_config *cfg,
-			struct err *err)
-{
-	for (unsigned i = 0; i < m->cfg->nr_disks; i++) {
-		const struct disk_config *d = &m->cfg->disks[i];
-		struct ide_drive_config *drive = &cfg->drives[d->ide % IDE_NR_DRIVES];
-		char name[24];
-
-		if (d->interface != DISK_IDE || d->ide / IDE_NR_DRIVES != channel)
-			continue;
-		snprintf(name, sizeof(name), "ide%u-%s", channel,
-			 d->ide % IDE_NR_DRIVES ? "slave" : "master");
-		drive->cdrom = d->cdrom;
-		drive->block = m->blocks[i];
-		drive->stages = observe_disk(&m->observe, name);
-		if (!drive->stages)
-			return err_set(err, -ENOMEM, "%s: %s", name, strerror(ENOMEM));
-	}
-	return 0;
-}
-
-/* Both channels and the function over them, where there is a drive at all. */
-static int add_ide(struct machine *m, struct err *err)
-{
-	static const struct {
-		const char *name;
-		uint16_t port, control_port;
-		unsigned irq;
-	} channels[IDE_NR_CHANNELS] = {
-		{ "ide0", PLATFORM_PORT_IDE0, PLATFORM_PORT_IDE0_CONTROL, PLATFORM_IRQ_IDE0 },
-		{ "ide1", PLATFORM_PORT_IDE1, PLATFORM_PORT_IDE1_CONTROL, PLATFORM_IRQ_IDE1 },
-	};
-	struct piix_ide_config piix = {
-		.name = "piix-ide",
-		.pci = m->pci,
-		.devfn = PLATFORM_PCI_IDE,
-		.udma = true,
-	};
-	struct device *dev = NULL;
-	bool any = false;
-	int ret;
-
-	for (unsigned i = 0; i < m->cfg->nr_disks; i++)
-		any |= m->cfg->disks[i].interface == DISK_IDE;
-	if (!any)
-		return 0;
-	for (unsigned i = 0; i < IDE_NR_CHANNELS; i++) {
-		struct ide_channel_config cfg = {
-			.name = channels[i].name,
-			.bus = &m->bus,
-			.mem = &m->mem,
-			.port = channels[i].port,
-			.control_port = channels[i].control_port,
-			.irq = kvm_irq(&m->kvm, channels[i].irq),
-			.udma = piix.udma,
-		};
-
-		ret = fill_channel(m, i, &cfg, err);
-		if (ret)
-			return ret;
-		ret = add(m, ide_channel_create(&cfg, &m->ide[i]), &m->ide[i], cfg.name, err);
-		if (ret)
-			return ret;
-		piix.channels[i] = m->ide[i];
-	}
-	return add(m, piix_ide_create(&piix, &dev), &dev, piix.name, err);
-}
-
-static int add_disks(struct machine *m, struct err *err)
-{
-	unsigned number = 0;
-	int ret = add_ide(m, err);
-
-	for (unsigned i = 0; i < m->cfg->nr_disks && !ret; i++)
-		if (m->cfg->disks[i].interface == DISK_VIRTIO)
-			ret = add_virtio_disk(m, i, number++, err);
-	return ret;
+	return machine_add(m, uart_create(&cfg, &dev), &dev, cfg.name, err);
 }
 
 /* What firmware asks of the machine, and the port on which it tells what it does. */
@@ -293,11 +162,20 @@ static int add_fw_cfg(struct machine *m, struct err *err)
 		.chardev = m->firmware_log,
 	};
 	struct device *dev = NULL;
-	int ret = add(m, bios_fw_cfg_create(m, &dev), &dev, "fw-cfg", err);
+	int ret = machine_add(m, bios_fw_cfg_create(m, &dev), &dev, "fw-cfg", err);
 
 	if (ret || !m->firmware_log)
 		return ret;
-	return add(m, debug_log_create(&log, &dev), &dev, log.name, err);
+	return machine_add(m, debug_log_create(&log, &dev), &dev, log.name, err);
+}
+
+/* Brings port 0x61, as KVM's does. */
+static int add_pit(struct machine *m, struct err *err)
+{
+	struct device *dev = NULL;
+
+	return machine_add(m, pit_host_create(&m->pit, &m->kvm, &m->bus, &m->cfg->pit_policy, &dev),
+			   &dev, "pit", err);
 }
 
 static int wire_devices(struct machine *m, struct err *err)
@@ -349,7 +227,7 @@ static int wire_devices(struct machine *m, struct err *err)
 	pci.irqs[PLATFORM_IRQ_PCI_A] = kvm_irq(kvm, PLATFORM_IRQ_PCI_A);
 	pci.irqs[PLATFORM_IRQ_PCI_C] = kvm_irq(kvm, PLATFORM_IRQ_PCI_C);
 	if (m->cfg->firmware) {
-		ret = add(m, bios_shadow_create(m, &dev), &dev, "shadow", err);
+		ret = machine_add(m, bios_shadow_create(m, &dev), &dev, "shadow", err);
 		if (ret)
 			return ret;
 		pci.pam = (struct pam){ .set = shadow_set, .ctx = dev };
@@ -357,16 +235,16 @@ static int wire_devices(struct machine *m, struct err *err)
 	ret = pci_host_create(&pci, &m->pci);
 	if (!ret)
 		dev = &m->pci->dev;
-	ret = add(m, ret, &dev, "pci", err);
+	ret = machine_add(m, ret, &dev, "pci", err);
 	if (ret)
 		return ret;
-	ret = add(m, rtc_create(&rtc, &dev), &dev, "rtc", err);
+	ret = machine_add(m, rtc_create(&rtc, &dev), &dev, "rtc", err);
 	if (ret)
 		return ret;
-	ret = add(m, i8042_create(&i8042, &dev), &dev, "i8042", err);
+	ret = machine_add(m, i8042_create(&i8042, &dev), &dev, "i8042", err);
 	if (ret)
 		return ret;
-	ret = add(m, pm_create(&pm, &dev), &dev, "pm", err);
+	ret = machine_add(m, pm_create(&pm, &dev), &dev, "pm", err);
 	if (ret)
 		return ret;
 	for (size_t i = 0; i < ARRAY_SIZE(misc); i++) {
@@ -379,16 +257,18 @@ static int wire_devices(struct machine *m, struct err *err)
 
 		if (misc[i].create == debug_exit_create)
 			cfg.power.request = machine_debug_exit_request;
-		if (misc[i].create == speaker_create && kvm->has_pit)
-			continue; /* port 0x61 is in the kernel, with its PIT */
-		ret = add(m, misc[i].create(&cfg, &dev), &dev, cfg.name, err);
+		if (misc[i].create == speaker_create && m->cfg->pit != PIT_NONE)
+			continue; /* port 0x61 is the PIT's */
+		ret = machine_add(m, misc[i].create(&cfg, &dev), &dev, cfg.name, err);
 		if (ret)
 			return ret;
 	}
+	if (m->cfg->pit == PIT_USER)
+		ret = add_pit(m, err);
 	for (unsigned i = 0; i < m->cfg->nr_serials && !ret; i++)
 		ret = add_uart(m, i, err);
 	if (!ret)
-		ret = add_disks(m, err);
+		ret = disks_wire(m, err);
 	if (!ret && m->cfg->firmware)
 		ret = add_fw_cfg(m, err);
 	return ret;
@@ -605,7 +485,7 @@ int machine_create(struct machine *m, const struct config *cfg, struct err *err)
 	if (!ret)
 		ret = open_firmware(&m->firmware, cfg, err);
 	if (!ret)
-		ret = open_disks(m, err);
+		ret = disks_open(m, err);
 	if (!ret)
 		ret = create_memory(&m->mem, cfg, err);
 	if (!ret)
@@ -636,6 +516,7 @@ void machine_destroy(struct machine *m)
 	for (unsigned i = 0; i < m->nr_vcpus; i++)
 		vcpu_destroy(&m->vcpus[i]);
 	free(m->vcpus);
+	pit_host_stop(&m->pit);
 	while (m->nr_devices)
 		device_destroy(m->devices[--m->nr_devices]);
 	for (unsigned i = 0; i < CONFIG_MAX_DISKS; i++)
@@ -648,6 +529,7 @@ void machine_destroy(struct machine *m)
 			close(m->outputs[i]);
 	if (m->has_kvm)
 		kvm_destroy(&m->kvm);
+	pit_host_destroy(&m->pit);
 	mem_destroy(&m->mem);
 	close_firmware(&m->firmware);
 	if (m->rom.fd >= 0)

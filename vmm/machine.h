@@ -24,6 +24,7 @@
 #include "vmm/config.h"
 #include "vmm/control.h"
 #include "vmm/observe.h"
+#include "vmm/pit_host.h"
 
 #define MACHINE_MAX_DEVICES 64
 
@@ -61,7 +62,9 @@ struct machine {
 	struct loop_post disks_post; /* one of them has stopped */
 	unsigned stopped_disks; /* bits: they have stopped the machine, and the user knows */
 	struct pci_host *pci;
+	struct pit_host pit; /* of the PIT in user space */
 	struct device *disks[CONFIG_MAX_DISKS]; /* virtio's, NULL for others; also in devices */
+	unsigned nr_mmio; /* virtio devices without a bus that have their place already */
 	struct device *ide[IDE_NR_CHANNELS]; /* NULL where there are no drives; also in devices */
 	struct device *devices[MACHINE_MAX_DEVICES]; /* in order of creation */
 	unsigned nr_devices;
@@ -111,6 +114,13 @@ int machine_reset(struct machine *m, struct err *err) __must_check;
  */
 int machine_open_file(struct firmware_file *f, const char *option, const char *path,
 		      struct err *err) __must_check;
+
+/*
+ * While the machine is wired: takes what a create function gave into *dev, in the same call; ret is
+ * what it returned, name the device's. The list is the order of resets. 0, or ret with a line in err.
+ */
+int machine_add(struct machine *m, int ret, struct device *const *dev, const char *name,
+		struct err *err) __must_check;
 
 /* The option and the path of an output, for a line to the user; path NULL: not asked for. */
 void machine_output_name(const struct config *cfg, enum machine_output out, const char **option,

@@ -37,6 +37,7 @@ static const struct command commands[] = {
 	{ "resize", cmd_resize, "give a running machine's disk another size" },
 	{ "throttle", cmd_throttle, "limit a running machine's disk, or show its limits" },
 	{ "resume", cmd_resume, "go on with a machine that a disk's error has stopped" },
+	{ "pit", cmd_pit, "how often a machine's timer ticks: show it, change it" },
 	{ "version", cmd_version, "print bantam's version" },
 	{ "help", cmd_help, "print this" },
 };

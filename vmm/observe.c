@@ -46,6 +46,8 @@ void observe_destroy(struct observe *o)
 	symbols_free(o->file);
 	symbols_free(o->guest);
 	trace_destroy(&o->trace);
+	for (unsigned i = 0; i < o->nr_disks; i++)
+		free(o->disks[i]);
 	pthread_mutex_destroy(&o->lock);
 }
 
@@ -60,13 +62,15 @@ int observe_ring(struct observe *o, const char *thread, struct trace_ring **ring
 
 struct block_stages *observe_disk(struct observe *o, const char *name)
 {
-	struct block_stages *s = &o->disks[o->nr_disks];
+	struct block_stages *s = malloc(sizeof(*s));
 	struct trace_ring *ring;
 
-	if (observe_ring(o, name, &ring))
+	if (!s || observe_ring(o, name, &ring)) {
+		free(s);
 		return NULL;
+	}
 	block_stages_init(s, name, ring);
-	o->nr_disks++;
+	o->disks[o->nr_disks++] = s;
 	return s;
 }
 
@@ -462,10 +466,10 @@ static int take_stages(struct observe *o, struct report *r, const struct scale *
 			struct report_stage *stage = &r->stages[r->nr_stages];
 			struct hist_sum sum = { 0 };
 
-			hist_collect(&sum, &o->disks[i].stage[k]);
+			hist_collect(&sum, &o->disks[i]->stage[k]);
 			if (!sum.count)
 				continue;
-			copy(stage->disk, sizeof(stage->disk), o->disks[i].name);
+			copy(stage->disk, sizeof(stage->disk), o->disks[i]->name);
 			copy(stage->name, sizeof(stage->name), block_stage_name(k));
 			take_time(&stage->time, &sum, s);
 			r->nr_stages++;

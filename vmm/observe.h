@@ -25,6 +25,7 @@ struct vcpu;
 struct virtio_dev;
 
 #define OBSERVE_MAX_DISKS 16
+#define OBSERVE_MAX_ACCOUNTS (16 * OBSERVE_MAX_DISKS) /* a disk may have several threads */
 
 struct observe {
 	const char *name; /* the machine's */
@@ -35,7 +36,7 @@ struct observe {
 	int vm_fd;
 	struct trace trace;
 	bool tracing;
-	struct block_stages disks[OBSERVE_MAX_DISKS];
+	struct block_stages *disks[OBSERVE_MAX_ACCOUNTS];
 	unsigned nr_disks;
 	const struct virtio_dev *doorbells[OBSERVE_MAX_DISKS]; /* whose kicks are counted */
 	unsigned nr_doorbells;
@@ -62,7 +63,7 @@ void observe_destroy(struct observe *o);
 /* The ring of a vCPU or disk, NULL where nothing is traced: *ring. 0 or -ENOMEM. */
 int observe_ring(struct observe *o, const char *thread, struct trace_ring **ring) __must_check;
 
-/* The accounts of one more disk, at most OBSERVE_MAX_DISKS. NULL without memory for its ring. */
+/* The accounts of one more disk's I/O thread, at most OBSERVE_MAX_ACCOUNTS. NULL without memory. */
 struct block_stages *observe_disk(struct observe *o, const char *name) __must_check;
 
 /* Counts the kicks of one more device, at most OBSERVE_MAX_DISKS. */

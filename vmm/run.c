@@ -12,7 +12,7 @@
 
 #include "base/log.h"
 #include "cpu/crash.h"
-#include "devices/virtio/virtio_pci.h"
+#include "devices/virtio/virtio.h"
 #include "vmm/disks.h"
 #include "vmm/machine.h"
 
@@ -85,7 +85,7 @@ static void pause_all(struct machine *m)
 		vcpu_wait_paused(&m->vcpus[i]);
 	for (unsigned i = 0; i < m->cfg->nr_disks; i++)
 		if (m->disks[i])
-			virtio_pci_pause(m->disks[i]);
+			virtio_pause(m->disks[i]);
 	for (unsigned i = 0; i < IDE_NR_CHANNELS; i++)
 		if (m->ide[i])
 			ide_channel_pause(m->ide[i]);
@@ -99,7 +99,7 @@ static void resume_all(struct machine *m)
 			ide_channel_resume(m->ide[i]);
 	for (unsigned i = 0; i < m->cfg->nr_disks; i++)
 		if (m->disks[i])
-			virtio_pci_resume(m->disks[i]);
+			virtio_resume(m->disks[i]);
 	for (unsigned i = 0; i < m->nr_vcpus; i++)
 		vcpu_resume(&m->vcpus[i]);
 }

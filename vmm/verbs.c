@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "devices/pit/pit.h"
 #include "vmm/disks.h"
 #include "vmm/rates.h"
 
@@ -158,7 +159,80 @@ static int verb_resume(void *ctx, const cJSON *args, cJSON **result, struct err 
 	return call_make(&m->call, resume, m, err);
 }
 
+/* --- the timer ---------------------------------------------------------------------------- */
+
+/* Puts the word that args has under key, if any, into *out, as its place in words. */
+static int take_word(const cJSON *args, const char *key, const char *const *words, unsigned *out,
+		     struct err *err)
+{
+	const cJSON *item = cJSON_GetObjectItemCaseSensitive(args, key);
+
+	if (!item)
+		return 0;
+	for (unsigned i = 0; cJSON_IsString(item) && words[i]; i++) {
+		if (!strcmp(item->valuestring, words[i])) {
+			*out = i;
+			return 0;
+		}
+	}
+	return err_set(err, -EINVAL, "%s: no such word (see bantam pit --help)", key);
+}
+
+/* What is not in args stays as it is. */
+static int take_pit_policy(const cJSON *args, struct pit_policy *policy, struct err *err)
+{
+	uint64_t hz;
+	int ret;
+
+	if (take_number(args, "max-hz", PIT_MAX_HZ, &hz, err))
+		policy->max_hz = (unsigned)hz;
+	if (err->text[0])
+		return -EINVAL;
+	ret = take_word(args, "time", pit_time_words, &policy->time, err);
+	return ret ? ret : take_word(args, "lost-ticks", pit_lost_words, &policy->lost, err);
+}
+
+static cJSON *pit_to_json(const struct pit_info *info)
+{
+	const struct pit_policy *policy = &info->policy;
+	cJSON *o = cJSON_CreateObject();
+
+	if (o &&
+	    cJSON_AddNumberToObject(o, "max-hz", policy->max_hz ? policy->max_hz : PIT_MAX_HZ) &&
+	    cJSON_AddStringToObject(o, "time", pit_time_words[policy->time]) &&
+	    cJSON_AddStringToObject(o, "lost-ticks", pit_lost_words[policy->lost]) &&
+	    cJSON_AddNumberToObject(o, "asked-hz", info->asked_mhz / 1000.0) &&
+	    cJSON_AddNumberToObject(o, "raised", (double)info->raised) &&
+	    cJSON_AddNumberToObject(o, "dropped", (double)info->dropped) &&
+	    cJSON_AddNumberToObject(o, "owed", info->owed))
+		return o;
+	cJSON_Delete(o);
+	return NULL;
+}
+
+static int verb_pit(void *ctx, const cJSON *args, cJSON **result, struct err *err)
+{
+	struct device *pit = ((struct machine *)ctx)->pit.dev;
+	struct pit_info info;
+	int ret;
+
+	if (!pit)
+		return err_set(err, -ENODEV, "this machine has no PIT in user space (--pit user)");
+	pit_get_info(pit, &info);
+	if (args->child) { /* just asking changes nothing */
+		ret = take_pit_policy(args, &info.policy, err);
+		if (ret)
+			return ret;
+		ret = pit_set_policy(pit, &info.policy);
+		if (ret)
+			return err_set(err, ret, "pit: %s", strerror(-ret));
+		pit_get_info(pit, &info);
+	}
+	*result = pit_to_json(&info);
+	return *result ? 0 : err_set(err, -ENOMEM, "pit: out of memory");
+}
+
 const struct control_verb verbs[VERBS_NR] = {
 	{ "exits", verb_exits },       { "profile", verb_profile }, { "resize", verb_resize },
-	{ "throttle", verb_throttle }, { "resume", verb_resume },
+	{ "throttle", verb_throttle }, { "resume", verb_resume },   { "pit", verb_pit },
 };

@@ -14,8 +14,10 @@
  * resize {disk, size}      "disk0" and its new length in bytes; shrink: true to cut off its end
  * throttle {disk, ...}     "disk0" and any of iops, bps, iops-burst, bps-burst, 0: none; gives all four
  * resume {}                goes on after a disk with on-error=stop has stopped the machine
+ * pit {max-hz}, {time}, {lost-ticks}   changes what is given; {} asks: all of these and
+ *                          {"asked-hz", "raised", "dropped", "owed"}
  */
-#define VERBS_NR 5
+#define VERBS_NR 6
 extern const struct control_verb verbs[VERBS_NR];
 
 #endif

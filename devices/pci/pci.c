@@ -145,7 +145,13 @@ static enum bus_space bar_space(const struct pci_bar *bar)
 static void eventfd_bind(struct pci_dev *pd, const struct pci_bar *bar, struct pci_eventfd *e,
 			 bool on)
 {
-	struct bus_eventfd be = { .addr = bar->addr + e->offset, .width = e->width, .fd = e->fd };
+	struct bus_eventfd be = {
+		.addr = bar->addr + e->offset,
+		.width = e->width,
+		.match = e->match,
+		.datamatch = e->datamatch,
+		.fd = e->fd,
+	};
 
 	if (on == e->on_bus)
 		return;

@@ -51,7 +51,9 @@ enum pci_bar_type { PCI_BAR_NONE, PCI_BAR_IO, PCI_BAR_MEM32, PCI_BAR_MEM64 };
 /* An eventfd at an offset of a BAR, wherever the BAR is. The device embeds one each. */
 struct pci_eventfd {
 	uint32_t offset;
-	unsigned width; /* as in struct bus_eventfd */
+	unsigned width; /* as in struct bus_eventfd, these three */
+	bool match;
+	uint64_t datamatch;
 	int fd;
 	struct pci_eventfd *next; /* the BAR's list */
 	bool on_bus;

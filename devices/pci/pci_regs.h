@@ -45,6 +45,7 @@
 #define PCI_CAP_MSI 0x05
 #define PCI_CAP_VENDOR 0x09
 #define PCI_CAP_MSIX 0x11
+#define PCI_CAP_AF 0x13
 
 /* MSI (6.8.1): offsets in the capability, with a 64-bit address and no per-vector mask. */
 #define PCI_MSI_CONTROL 2
@@ -65,5 +66,12 @@
 #define PCI_MSIX_ENTRY_DATA 8
 #define PCI_MSIX_ENTRY_CONTROL 12
 #define PCI_MSIX_ENTRY_MASKED 0x1
+
+/* Advanced Features (an ECN of 2006 to the specification) */
+#define PCI_AF_LEN 6
+#define PCI_AF_CAP_TP 0x01 /* in byte 3, these two */
+#define PCI_AF_CAP_FLR 0x02
+#define PCI_AF_CONTROL 4
+#define PCI_AF_CONTROL_INITIATE 0x01
 
 #endif

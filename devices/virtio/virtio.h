@@ -2,12 +2,14 @@
 /*
  * What every virtio device is, whatever it hangs on: feature bits, the status
  * handshake, and queues served on an I/O thread (VIRTIO 1.2, chapters 2 and 3).
- * Modern devices only: VIRTIO_F_VERSION_1 must be negotiated.
+ * Drivers of before VIRTIO 1.0 are served where the transport has the legacy interface
+ * for them; all others must negotiate VIRTIO_F_VERSION_1. Who sets a status first decides.
  *
  * A queue is served by its loop's thread, and only between start and stop; it then
  * owns the struct virtq. While it is stopped, the indices are in the state struct.
  * Queues run while all of these hold: DRIVER_OK, no DEVICE_NEEDS_RESET, the
- * transport allows DMA (bus mastering), the device is not paused.
+ * transport allows DMA (bus mastering), the device is not paused. For a legacy driver
+ * neither DRIVER_OK nor bus mastering counts: Linux before 2.6.34 did without (3.1.2).
  *
  * Start and stop are done with the device's lock held, by a vCPU or the board. Stop
  * waits until the I/O thread has let go of the queue and every buffer in flight
@@ -40,6 +42,9 @@
 #define VIRTIO_F_INDIRECT_DESC (1ull << 28)
 #define VIRTIO_F_EVENT_IDX (1ull << 29)
 #define VIRTIO_F_VERSION_1 (1ull << 32)
+#define VIRTIO_F_RING_PACKED (1ull << 34)
+#define VIRTIO_F_RING_RESET (1ull << 40)
+#define VIRTIO_F_LEGACY 0xffffffffull /* those that the legacy interface can show */
 
 /* 5: device types */
 #define VIRTIO_ID_BLOCK 2
@@ -48,6 +53,7 @@ struct virtio_state {
 	uint64_t driver_features;
 	uint8_t status; /* without NEEDS_RESET */
 	uint8_t needs_reset; /* I/O threads set it: atomically */
+	uint8_t legacy; /* the driver is one, until a reset */
 	uint8_t config_generation;
 	/* A queue each */
 	uint8_t enabled[VIRTIO_MAX_QUEUES];
@@ -55,16 +61,17 @@ struct virtio_state {
 	uint64_t desc[VIRTIO_MAX_QUEUES];
 	uint64_t avail[VIRTIO_MAX_QUEUES];
 	uint64_t used[VIRTIO_MAX_QUEUES];
-	uint16_t next_avail[VIRTIO_MAX_QUEUES]; /* these two as of the last stop */
+	uint16_t next_avail[VIRTIO_MAX_QUEUES]; /* as of the last stop, these two: 4.1.4.3 */
 	uint16_t next_used[VIRTIO_MAX_QUEUES];
 };
 
-#define VIRTIO_STATE_FIELDS(s, m)                                                             \
-	STATE_U(s, m.driver_features), STATE_U_MAX(s, m.status, 0xbf),                        \
-		STATE_U_MAX(s, m.needs_reset, 1), STATE_U(s, m.config_generation),            \
-		STATE_ARRAY_MAX(s, m.enabled, 1), STATE_ARRAY_MAX(s, m.size, VIRTQ_MAX_SIZE), \
-		STATE_ARRAY(s, m.desc), STATE_ARRAY(s, m.avail), STATE_ARRAY(s, m.used),      \
-		STATE_ARRAY(s, m.next_avail), STATE_ARRAY(s, m.next_used)
+#define VIRTIO_STATE_FIELDS(s, m)                                                              \
+	STATE_U(s, m.driver_features), STATE_U_MAX(s, m.status, 0xbf),                         \
+		STATE_U_MAX(s, m.needs_reset, 1), STATE_U_MAX(s, m.legacy, 1),                 \
+		STATE_U(s, m.config_generation), STATE_ARRAY_MAX(s, m.enabled, 1),             \
+		STATE_ARRAY_MAX(s, m.size, VIRTQ_MAX_SIZE), STATE_ARRAY(s, m.desc),            \
+		STATE_ARRAY(s, m.avail), STATE_ARRAY(s, m.used), STATE_ARRAY(s, m.next_avail), \
+		STATE_ARRAY(s, m.next_used)
 
 struct virtio_dev;
 
@@ -77,7 +84,10 @@ struct virtio_queue {
 	struct loop_src kick;
 	struct loop_post stop_post;
 	bool running; /* guarded by the device's lock */
-	bool stopping; /* the I/O thread's own, these three */
+	struct loop_poller poller; /* the I/O thread's own, these six */
+	bool polled; /* poller is the loop's */
+	bool armed; /* the guest is asked to kick */
+	bool stopping;
 	uint64_t woken; /* ticks: the wake that is being served; 0: our own, or served */
 	uint64_t own_seen; /* own as of the last wake */
 	_Atomic uint64_t rung; /* ticks: the first doorbell not yet served; 0: none */
@@ -91,10 +101,16 @@ struct virtio_queue {
 
 struct virtio_ops {
 	/*
-	 * On the queue's thread: buffers may be available. Pops until the queue is empty.
+	 * On the queue's thread: buffers may be available, and kicks are off. Takes what is
+	 * there, a ring's worth at most; it is called again before the thread sleeps.
 	 * Buffers of a broken queue that are still in flight are pushed all the same.
 	 */
 	void (*handle)(struct virtio_queue *q);
+	/*
+	 * Optional, on the queue's thread: pushes what a back-end has completed meanwhile, found
+	 * without a system call; true if there was any.
+	 */
+	bool (*poll)(struct virtio_queue *q);
 	/*
 	 * Optional, on the queue's thread: what was pushed is published now. Ticks of when the
 	 * guest could see it, and of when it was notified; 0: it wanted no notification.
@@ -118,7 +134,7 @@ struct virtio_transport_ops {
 };
 
 struct virtio_dev {
-	struct device *dev;
+	struct device dev;
 	const struct virtio_ops *ops;
 	const struct virtio_transport_ops *transport;
 	struct virtio_state *s;
@@ -134,7 +150,6 @@ struct virtio_dev {
 };
 
 struct virtio_config {
-	struct device *dev;
 	const struct virtio_ops *ops;
 	const struct virtio_transport_ops *transport;
 	struct virtio_state *s;
@@ -144,9 +159,11 @@ struct virtio_config {
 	unsigned config_len;
 	uint16_t queue_size;
 	unsigned nr_queues; /* 1 .. VIRTIO_MAX_QUEUES */
+	bool packed; /* offer packed rings */
+	bool no_event_idx; /* do not offer EVENT_IDX: to see what it saves */
 };
 
-/* 0 or -errno; destroy also undoes a failed init. */
+/* vdev->dev is initialised by the caller already. 0 or -errno; destroy also undoes a failed init. */
 int virtio_init(struct virtio_dev *vdev, const struct virtio_config *cfg) __must_check;
 void virtio_destroy(struct virtio_dev *vdev);
 
@@ -156,8 +173,55 @@ void virtio_destroy(struct virtio_dev *vdev);
 void virtio_set_status(struct virtio_dev *vdev, uint8_t status);
 uint8_t virtio_get_status(const struct virtio_dev *vdev);
 
+/* A word of features, by what the driver has selected; those that there are none of are 0. */
+static inline uint32_t virtio_features_word(uint64_t features, uint32_t select)
+{
+	return select < 2 ? (uint32_t)(features >> select * 32) : 0;
+}
+
+/* A driver has said which features it takes, or is a legacy one, which may say so at any time. */
+bool virtio_features_settled(const struct virtio_dev *vdev);
+
+/* Sets a word of the driver's features, until FEATURES_OK has settled them. */
+void virtio_set_features_word(struct virtio_dev *vdev, uint32_t select, uint32_t v);
+
+/* Device configuration space (2.5); what is behind its end reads 0. width 1, 2 or 4. */
+uint32_t virtio_config_read(struct virtio_dev *vdev, uint64_t offset, unsigned width);
+void virtio_config_write(struct virtio_dev *vdev, uint64_t offset, unsigned width, uint32_t v);
+
+/*
+ * A queue's fields. Writes to a queue that is not there or is enabled are ignored, and a
+ * size that the ring cannot have is, too.
+ */
+enum virtio_area { VIRTIO_AREA_DESC, VIRTIO_AREA_DRIVER, VIRTIO_AREA_DEVICE };
+
+void virtio_queue_set_size(struct virtio_dev *vdev, unsigned queue, uint32_t size);
+/* One half of an area's address. The queue exists where it is read. */
+void virtio_queue_set_area(struct virtio_dev *vdev, unsigned queue, enum virtio_area area,
+			   bool high, uint32_t v);
+uint32_t virtio_queue_get_area(const struct virtio_dev *vdev, unsigned queue, enum virtio_area area,
+			       bool high);
+
 /* Turns a queue on as its fields say; fields that cannot be ask for a reset. */
 void virtio_queue_enable(struct virtio_dev *vdev, unsigned queue);
+/*
+ * Turns it off, its fields as after a device reset (2.6.1); returns only when no buffer is
+ * in flight any more.
+ */
+void virtio_queue_reset(struct virtio_dev *vdev, unsigned queue);
+
+/*
+ * The legacy interface's own: device_status, which makes the driver a legacy one; its
+ * features; a queue whose ring is laid out from a 4 KiB page on (2.7.2), 0: turned off.
+ * Ignored where a modern driver was first.
+ */
+void virtio_legacy_set_status(struct virtio_dev *vdev, uint8_t status);
+void virtio_legacy_set_features(struct virtio_dev *vdev, uint32_t features);
+void virtio_legacy_set_queue(struct virtio_dev *vdev, unsigned queue, uint32_t pfn);
+uint32_t virtio_legacy_get_queue(const struct virtio_dev *vdev, unsigned queue);
+
+/* The device's configuration is another now: the driver is told, once there is one (2.5). */
+void virtio_config_changed(struct virtio_dev *vdev);
 
 /* Starts or stops queues after dma or paused have changed. */
 void virtio_update(struct virtio_dev *vdev);
@@ -166,6 +230,21 @@ void virtio_reset(struct virtio_dev *vdev);
 int virtio_post_load(struct virtio_dev *vdev) __must_check;
 /* Has the indices written into the state: device_ops.pre_save. */
 void virtio_pre_save(struct virtio_dev *vdev);
+
+/*
+ * Stops serving queues, with nothing in flight and the state complete when it
+ * returns; and goes on. For the board, every vCPU paused; they take the lock, and may
+ * not be called on the queues' own thread. A reset in between is fine. A load needs the
+ * pause: a queue that runs would look at its rings before RAM is what it was.
+ */
+void virtio_pause(struct device *dev);
+void virtio_resume(struct device *dev);
+
+/* The virtio device that a device is. */
+static inline struct virtio_dev *virtio_of(const struct device *dev)
+{
+	return container_of(dev, struct virtio_dev, dev);
+}
 
 /* The guest's doorbell has reached user space: notes the time and wakes the queue. Any thread. */
 void virtio_queue_ring(struct virtio_queue *q);

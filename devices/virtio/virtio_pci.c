@@ -23,8 +23,9 @@
 #define CAP_LENGTH 12
 #define CAP_PCI_DATA 16
 
-#define BAR_NOTIFY 0
+#define BAR_IO 0
 #define BAR_REGS 1
+#define IO_SIZE 256 /* with the legacy interface */
 #define NOTIFY_STRIDE 4
 
 #define REGS_SIZE 0x1000
@@ -37,7 +38,7 @@
 
 static struct virtio_pci *to_vp(struct device *dev)
 {
-	return container_of(dev, struct virtio_pci, dev);
+	return container_of(dev, struct virtio_pci, vdev.dev);
 }
 
 static struct virtio_pci *vdev_to_vp(struct virtio_dev *vdev)
@@ -61,7 +62,7 @@ static void isr_set(struct virtio_pci *vp, uint8_t bits)
 	pthread_mutex_unlock(&vp->isr_lock);
 }
 
-static uint8_t isr_take(struct virtio_pci *vp)
+uint8_t virtio_pci_isr_take(struct virtio_pci *vp)
 {
 	uint8_t isr;
 
@@ -96,6 +97,23 @@ static void notify_config(struct virtio_dev *vdev)
 	pci_msix_notify(&vp->pci, vector_get(&vp->s->config_vector));
 }
 
+/* A legacy driver has one doorbell, and tells by what it writes which queue it means. */
+static struct pci_eventfd doorbell(const struct virtio_pci *vp, unsigned queue)
+{
+	struct pci_eventfd e = {
+		.offset = vp->notify_at + queue * NOTIFY_STRIDE,
+		.width = 2,
+		.fd = vp->vdev.queues[queue].kick_fd,
+	};
+
+	if (vp->s->virtio.legacy) {
+		e.offset = VIRTIO_PCI_LEGACY_NOTIFY;
+		e.match = true;
+		e.datamatch = queue;
+	}
+	return e;
+}
+
 static void set_kicks(struct virtio_dev *vdev, bool on)
 {
 	struct virtio_pci *vp = vdev_to_vp(vdev);
@@ -106,13 +124,11 @@ static void set_kicks(struct virtio_dev *vdev, bool on)
 		struct pci_eventfd *e = &vp->doorbells[i];
 
 		if (on) {
-			*e = (struct pci_eventfd){ .offset = i * NOTIFY_STRIDE,
-						   .width = 2,
-						   .fd = vdev->queues[i].kick_fd };
+			*e = doorbell(vp, i);
 			/* Cannot fail, the doorbell lies in the BAR; else the handler rings. */
-			(void)!pci_bar_add_eventfd(&vp->pci, BAR_NOTIFY, e);
+			(void)!pci_bar_add_eventfd(&vp->pci, BAR_IO, e);
 		} else {
-			pci_bar_remove_eventfd(&vp->pci, BAR_NOTIFY, e);
+			pci_bar_remove_eventfd(&vp->pci, BAR_IO, e);
 		}
 	}
 }
@@ -133,44 +149,31 @@ void virtio_pci_registers_reset(struct virtio_pci *vp)
 	s->config_vector = VIRTIO_PCI_NO_VECTOR;
 	for (unsigned i = 0; i < VIRTIO_MAX_QUEUES; i++)
 		s->queue_vector[i] = VIRTIO_PCI_NO_VECTOR;
-	(void)isr_take(vp);
+	(void)virtio_pci_isr_take(vp);
 	pci_msix_clear_pending(&vp->pci);
 }
 
-static uint64_t device_config_read(struct virtio_pci *vp, uint64_t offset, unsigned width)
+static bool has_modern(const struct virtio_pci *vp)
 {
-	struct virtio_dev *vdev = &vp->vdev;
-	uint64_t v = 0;
-
-	if (offset < vdev->config_len)
-		vdev->ops->config_read(vdev, (unsigned)offset, &v,
-				       (unsigned)min_u64(width, vdev->config_len - offset));
-	return v;
-}
-
-static void device_config_write(struct virtio_pci *vp, uint64_t offset, unsigned width, uint64_t v)
-{
-	struct virtio_dev *vdev = &vp->vdev;
-
-	if (vdev->ops->config_write && offset < vdev->config_len)
-		vdev->ops->config_write(vdev, (unsigned)offset, &v,
-					(unsigned)min_u64(width, vdev->config_len - offset));
+	return vp->mode != VIRTIO_PCI_LEGACY;
 }
 
 static uint64_t regs_read(struct device *dev, uint64_t offset, unsigned width)
 {
 	struct virtio_pci *vp = to_vp(dev);
 
-	if (offset < VIRTIO_PCI_COMMON_LEN)
-		return virtio_pci_common_read(vp, offset, width);
-	if (offset == REGS_ISR)
-		return isr_take(vp);
 	if (offset >= REGS_MSIX_PBA)
 		return pci_msix_pba_read(&vp->pci, offset - REGS_MSIX_PBA, width);
 	if (offset >= REGS_MSIX_TABLE)
 		return pci_msix_read(&vp->pci, offset - REGS_MSIX_TABLE, width);
+	if (!has_modern(vp))
+		return 0;
+	if (offset < VIRTIO_PCI_COMMON_LEN)
+		return virtio_regs_read(&virtio_pci_common, &vp->vdev, offset, width);
+	if (offset == REGS_ISR)
+		return virtio_pci_isr_take(vp);
 	if (offset >= REGS_DEVICE)
-		return device_config_read(vp, offset - REGS_DEVICE, width);
+		return virtio_config_read(&vp->vdev, offset - REGS_DEVICE, width);
 	return 0;
 }
 
@@ -178,26 +181,33 @@ static void regs_write(struct device *dev, uint64_t offset, unsigned width, uint
 {
 	struct virtio_pci *vp = to_vp(dev);
 
-	if (offset < VIRTIO_PCI_COMMON_LEN)
-		virtio_pci_common_write(vp, offset, width, (uint32_t)v);
-	else if (offset >= REGS_MSIX_TABLE && offset < REGS_MSIX_PBA)
+	if (offset >= REGS_MSIX_PBA)
+		return; /* read-only */
+	if (offset >= REGS_MSIX_TABLE)
 		pci_msix_write(&vp->pci, offset - REGS_MSIX_TABLE, width, v);
-	else if (offset >= REGS_DEVICE && offset < REGS_MSIX_TABLE)
-		device_config_write(vp, offset - REGS_DEVICE, width, v);
+	else if (!has_modern(vp))
+		return;
+	else if (offset < VIRTIO_PCI_COMMON_LEN)
+		virtio_regs_write(&virtio_pci_common, &vp->vdev, offset, width, (uint32_t)v);
+	else if (offset >= REGS_DEVICE)
+		virtio_config_write(&vp->vdev, offset - REGS_DEVICE, width, (uint32_t)v);
 }
 
 static const char *regs_name(const struct device *dev, uint64_t offset, bool write)
 {
-	(void)dev;
+	const struct virtio_pci *vp = container_of(dev, const struct virtio_pci, vdev.dev);
+
 	(void)write;
-	if (offset < VIRTIO_PCI_COMMON_LEN)
-		return virtio_pci_common_name(offset);
-	if (offset == REGS_ISR)
-		return "isr";
 	if (offset >= REGS_MSIX_PBA)
 		return "msix-pba";
 	if (offset >= REGS_MSIX_TABLE)
 		return "msix";
+	if (!has_modern(vp))
+		return NULL;
+	if (offset < VIRTIO_PCI_COMMON_LEN)
+		return virtio_regs_name(&virtio_pci_common, offset);
+	if (offset == REGS_ISR)
+		return "isr";
 	return offset >= REGS_DEVICE ? "config" : NULL;
 }
 
@@ -208,46 +218,52 @@ static const struct bus_ops regs_ops = {
 	.reg_name = regs_name,
 };
 
-static uint64_t doorbell_read(struct device *dev, uint64_t offset, unsigned width)
+static uint64_t io_read(struct device *dev, uint64_t offset, unsigned width)
 {
-	(void)dev;
-	(void)offset;
-	(void)width;
-	return 0;
+	struct virtio_pci *vp = to_vp(dev);
+
+	return offset < vp->notify_at ? virtio_pci_legacy_read(vp, offset, width) : 0;
 }
 
-/* What no ioeventfd has caught: without them all, else an odd width, a queue that is not live. */
-static void doorbell_write(struct device *dev, uint64_t offset, unsigned width, uint64_t v)
+static void io_write(struct device *dev, uint64_t offset, unsigned width, uint64_t v)
 {
-	struct virtio_dev *vdev = &to_vp(dev)->vdev;
+	struct virtio_pci *vp = to_vp(dev);
+	uint64_t bell = offset - vp->notify_at;
 
-	(void)width;
-	(void)v;
-	if (offset % NOTIFY_STRIDE == 0 && offset / NOTIFY_STRIDE < vdev->nr_queues)
-		virtio_queue_ring(&vdev->queues[offset / NOTIFY_STRIDE]);
+	if (offset < vp->notify_at)
+		virtio_pci_legacy_write(vp, offset, width, (uint32_t)v);
+	/*
+	 * What no ioeventfd has caught: without them all, else an odd width, a queue that is
+	 * not live.
+	 */
+	else if (bell % NOTIFY_STRIDE == 0 && bell / NOTIFY_STRIDE < vp->vdev.nr_queues)
+		virtio_queue_ring(&vp->vdev.queues[bell / NOTIFY_STRIDE]);
 }
 
-static const char *doorbell_name(const struct device *dev, uint64_t offset, bool write)
+static const char *io_name(const struct device *dev, uint64_t offset, bool write)
 {
 	static const char *const names[VIRTIO_MAX_QUEUES] = {
 		"notify0",  "notify1",  "notify2",  "notify3",  "notify4",  "notify5",
 		"notify6",  "notify7",  "notify8",  "notify9",  "notify10", "notify11",
 		"notify12", "notify13", "notify14", "notify15",
 	};
-	unsigned nr = container_of(dev, const struct virtio_pci, dev)->vdev.nr_queues;
-	uint64_t queue = offset / NOTIFY_STRIDE;
+	const struct virtio_pci *vp = container_of(dev, const struct virtio_pci, vdev.dev);
+	unsigned nr = vp->vdev.nr_queues;
+	uint64_t queue = (offset - vp->notify_at) / NOTIFY_STRIDE;
 
 	(void)write;
+	if (offset < vp->notify_at)
+		return virtio_pci_legacy_name(offset);
 	if (queue >= nr)
 		return NULL;
 	return nr == 1 ? "notify" : names[queue];
 }
 
-static const struct bus_ops doorbell_ops = {
+static const struct bus_ops io_ops = {
 	.max_width = 4,
-	.read = doorbell_read,
-	.write = doorbell_write,
-	.reg_name = doorbell_name,
+	.read = io_read,
+	.write = io_write,
+	.reg_name = io_name,
 };
 
 /*
@@ -273,7 +289,7 @@ static const struct pci_bar *window(struct virtio_pci *vp, uint32_t *offset, uns
 
 static bool is_window_data(struct virtio_pci *vp, unsigned offset, unsigned width)
 {
-	return ranges_overlap(offset, width, vp->pci_cfg_cap + CAP_PCI_DATA, 4);
+	return vp->pci_cfg_cap && ranges_overlap(offset, width, vp->pci_cfg_cap + CAP_PCI_DATA, 4);
 }
 
 static void config_read(struct pci_dev *pd, unsigned offset, unsigned width)
@@ -288,13 +304,24 @@ static void config_read(struct pci_dev *pd, unsigned offset, unsigned width)
 	bar = window(vp, &at, &w);
 	if (bar)
 		store_le(pd->s->config + vp->pci_cfg_cap + CAP_PCI_DATA, w,
-			 bar->ops->read(&vp->dev, at, w));
+			 bar->ops->read(&vp->vdev.dev, at, w));
+}
+
+/* The guest asks for a function level reset. */
+static bool wants_flr(const struct virtio_pci *vp)
+{
+	return vp->af_cap &&
+	       (vp->s->pci.config[vp->af_cap + PCI_AF_CONTROL] & PCI_AF_CONTROL_INITIATE);
 }
 
 static void config_written(struct pci_dev *pd, unsigned offset, unsigned width)
 {
 	struct virtio_pci *vp = container_of(pd, struct virtio_pci, pci);
 
+	if (wants_flr(vp)) {
+		virtio_pci_reset(&vp->vdev.dev);
+		return;
+	}
 	if (vp->vdev.dma != pci_bus_master(pd)) {
 		vp->vdev.dma = pci_bus_master(pd);
 		virtio_update(&vp->vdev);
@@ -307,7 +334,7 @@ static void config_written(struct pci_dev *pd, unsigned offset, unsigned width)
 
 		bar = window(vp, &at, &w);
 		if (bar)
-			bar->ops->write(&vp->dev, at, w, load_le(data, w));
+			bar->ops->write(&vp->vdev.dev, at, w, load_le(data, w));
 	}
 	pthread_mutex_lock(&vp->isr_lock);
 	intx_update(vp); /* MSI-X may have been turned on or off */
@@ -331,8 +358,8 @@ static int add_cap(struct virtio_pci *vp, uint8_t type, uint8_t bar, uint32_t of
 	return pci_add_cap(&vp->pci, PCI_CAP_VENDOR, cap + 2, cap_len);
 }
 
-/* Linux looks for common, ISR, notify and device in this order, for MSI-X once. */
-static int add_caps(struct virtio_pci *vp)
+/* Linux looks for common, ISR, notify and device in this order. */
+static int add_modern_caps(struct virtio_pci *vp)
 {
 	unsigned n = vp->vdev.nr_queues;
 	int ret;
@@ -341,8 +368,8 @@ static int add_caps(struct virtio_pci *vp)
 	if (ret >= 0)
 		ret = add_cap(vp, CAP_ISR, BAR_REGS, REGS_ISR, 1, CAP_LEN, 0);
 	if (ret >= 0)
-		ret = add_cap(vp, CAP_NOTIFY, BAR_NOTIFY, 0, n * NOTIFY_STRIDE, CAP_NOTIFY_LEN,
-			      NOTIFY_STRIDE);
+		ret = add_cap(vp, CAP_NOTIFY, BAR_IO, vp->notify_at, n * NOTIFY_STRIDE,
+			      CAP_NOTIFY_LEN, NOTIFY_STRIDE);
 	if (ret >= 0 && vp->vdev.config_len)
 		ret = add_cap(vp, CAP_DEVICE, BAR_REGS, REGS_DEVICE, vp->vdev.config_len, CAP_LEN,
 			      0);
@@ -355,47 +382,95 @@ static int add_caps(struct virtio_pci *vp)
 	pci_set_reg(&vp->pci, vp->pci_cfg_cap + CAP_OFFSET, 4, 0, 0xffffffff);
 	pci_set_reg(&vp->pci, vp->pci_cfg_cap + CAP_LENGTH, 4, 0, 0xffffffff);
 	pci_set_reg(&vp->pci, vp->pci_cfg_cap + CAP_PCI_DATA, 4, 0, 0xffffffff);
-	ret = pci_msix_add(&vp->pci, &vp->msix, &vp->s->msix, n + 1, BAR_REGS, REGS_MSIX_TABLE,
-			   REGS_MSIX_PBA);
-	return ret == -EOPNOTSUPP ? 0 : ret;
+	return 0;
 }
 
-int virtio_pci_init(struct virtio_pci *vp, const struct virtio_pci_config *cfg)
+/* PCI Advanced Features: function level reset for conventional PCI. */
+static int add_flr(struct virtio_pci *vp)
 {
-	struct virtio_config vcfg = cfg->virtio;
+	const uint8_t body[PCI_AF_LEN - 2] = { PCI_AF_LEN, PCI_AF_CAP_TP | PCI_AF_CAP_FLR };
+	int ret = pci_add_cap(&vp->pci, PCI_CAP_AF, body, PCI_AF_LEN);
+
+	if (ret < 0)
+		return ret;
+	vp->af_cap = (uint8_t)ret;
+	pci_set_reg(&vp->pci, vp->af_cap + PCI_AF_CONTROL, 1, 0, PCI_AF_CONTROL_INITIATE);
+	return 0;
+}
+
+/* MSI-X is looked for once, and what a reset needs only where one is wanted. */
+static int add_caps(struct virtio_pci *vp, bool flr)
+{
+	int ret = vp->mode == VIRTIO_PCI_LEGACY ? 0 : add_modern_caps(vp);
+
+	if (!ret)
+		ret = pci_msix_add(&vp->pci, &vp->msix, &vp->s->msix, vp->vdev.nr_queues + 1,
+				   BAR_REGS, REGS_MSIX_TABLE, REGS_MSIX_PBA);
+	if (ret == -EOPNOTSUPP)
+		ret = 0;
+	return !ret && flr ? add_flr(vp) : ret;
+}
+
+/* 4.1.2.1, and for what a legacy driver can use 4.1.2.3: it looks at the subsystem. */
+static struct pci_ids ids_of(const struct virtio_pci_config *cfg)
+{
 	struct pci_ids ids = {
 		.vendor = 0x1af4,
-		.device = 0x1040 + cfg->type, /* 4.1.2.1, with revision 1 */
+		.device = 0x1040 + cfg->type,
 		.subsystem_vendor = 0x1af4,
 		.subsystem = 0x1100,
 		.revision = 1,
 		.class = cfg->class,
 		.pin = 1,
 	};
-	unsigned doorbells = NOTIFY_STRIDE;
+
+	if (cfg->mode != VIRTIO_PCI_MODERN) {
+		ids.device = cfg->legacy_id;
+		ids.subsystem = cfg->type;
+		ids.revision = 0;
+	}
+	return ids;
+}
+
+static void add_bars(struct virtio_pci *vp)
+{
+	unsigned size = NOTIFY_STRIDE;
+
+	while (size < vp->vdev.nr_queues * NOTIFY_STRIDE)
+		size *= 2;
+	if (vp->mode != VIRTIO_PCI_MODERN)
+		size = IO_SIZE;
+	pci_add_bar(&vp->pci, BAR_IO, PCI_BAR_IO, size, &io_ops);
+	pci_add_bar(&vp->pci, BAR_REGS, PCI_BAR_MEM32, REGS_SIZE, &regs_ops);
+}
+
+int virtio_pci_init(struct virtio_pci *vp, const struct virtio_pci_config *cfg)
+{
+	bool legacy = cfg->mode != VIRTIO_PCI_MODERN;
+	struct virtio_config vcfg = cfg->virtio;
+	const struct pci_ids ids = ids_of(cfg);
 	int ret;
 
 	pthread_mutex_init(&vp->isr_lock, NULL);
 	vp->s = cfg->s;
+	vp->mode = cfg->mode;
+	vp->notify_at = legacy ? VIRTIO_PCI_LEGACY_LEN : 0;
 	vp->no_ioeventfd = cfg->no_ioeventfd;
-	pci_dev_init(&vp->pci, cfg->host, &vp->dev, &vp->s->pci, &pci_ops, &ids);
-	vcfg.dev = &vp->dev;
+	pci_dev_init(&vp->pci, cfg->host, &vp->vdev.dev, &vp->s->pci, &pci_ops, &ids);
 	vcfg.s = &vp->s->virtio;
 	vcfg.transport = &transport;
-	if (vcfg.config_len > REGS_DEVICE_MAX)
+	if (vcfg.config_len > REGS_DEVICE_MAX ||
+	    (legacy && vcfg.config_len > VIRTIO_PCI_LEGACY_LEN - VIRTIO_PCI_LEGACY_CONFIG))
 		return -EINVAL;
 	ret = virtio_init(&vp->vdev, &vcfg);
 	if (ret)
 		return ret;
-	while (doorbells < vp->vdev.nr_queues * NOTIFY_STRIDE)
-		doorbells *= 2;
-	pci_add_bar(&vp->pci, BAR_NOTIFY, PCI_BAR_IO, doorbells, &doorbell_ops);
-	pci_add_bar(&vp->pci, BAR_REGS, PCI_BAR_MEM32, REGS_SIZE, &regs_ops);
-	ret = add_caps(vp);
+	add_bars(vp);
+	ret = add_caps(vp, cfg->flr);
 	if (!ret)
 		ret = pci_dev_attach(&vp->pci, cfg->devfn);
 	if (!ret)
-		virtio_pci_reset(&vp->dev);
+		virtio_pci_reset(&vp->vdev.dev);
 	return ret;
 }
 
@@ -428,6 +503,10 @@ int virtio_pci_post_load(struct device *dev)
 
 	if (!vector_valid(vp, vp->s->config_vector))
 		return -EBADMSG;
+	/* The driver must have come by an interface that there is. */
+	if (vp->s->virtio.legacy ? vp->mode == VIRTIO_PCI_MODERN
+				 : !has_modern(vp) && vp->s->virtio.status)
+		return -EBADMSG;
 	for (unsigned i = 0; i < VIRTIO_MAX_QUEUES; i++)
 		if (!vector_valid(vp, vp->s->queue_vector[i]) ||
 		    (i >= vp->vdev.nr_queues && vp->s->queue_vector[i] != VIRTIO_PCI_NO_VECTOR))
@@ -451,29 +530,4 @@ void virtio_pci_pre_save(struct device *dev)
 
 	virtio_pre_save(&vp->vdev);
 	pci_dev_pre_save(&vp->pci);
-}
-
-const struct virtio_dev *virtio_pci_virtio(const struct device *dev)
-{
-	return &container_of(dev, const struct virtio_pci, dev)->vdev;
-}
-
-static void set_paused(struct device *dev, bool paused)
-{
-	struct virtio_pci *vp = to_vp(dev);
-
-	device_lock(dev);
-	vp->vdev.paused = paused;
-	virtio_update(&vp->vdev);
-	device_unlock(dev);
-}
-
-void virtio_pci_pause(struct device *dev)
-{
-	set_paused(dev, true);
-}
-
-void virtio_pci_resume(struct device *dev)
-{
-	set_paused(dev, false);
 }

@@ -22,59 +22,55 @@ enum common_reg {
 	QUEUE_DESC = 0x20,
 	QUEUE_DRIVER = 0x28,
 	QUEUE_DEVICE = 0x30,
+	QUEUE_RESET = 0x3a, /* behind queue_notify_data, which is not offered */
 };
 
-static const struct common_reg_info {
-	uint8_t offset;
-	uint8_t width;
-	bool writable;
-	const char *name;
-} common_regs[] = {
-	{ DEVICE_FEATURE_SELECT, 4, true, "common.device-feature-select" },
-	{ DEVICE_FEATURE, 4, false, "common.device-feature" },
-	{ DRIVER_FEATURE_SELECT, 4, true, "common.driver-feature-select" },
-	{ DRIVER_FEATURE, 4, true, "common.driver-feature" },
-	{ CONFIG_MSIX_VECTOR, 2, true, "common.config-msix-vector" },
-	{ NUM_QUEUES, 2, false, "common.num-queues" },
-	{ DEVICE_STATUS, 1, true, "common.status" },
-	{ CONFIG_GENERATION, 1, false, "common.config-generation" },
-	{ QUEUE_SELECT, 2, true, "common.queue-select" },
-	{ QUEUE_SIZE, 2, true, "common.queue-size" },
-	{ QUEUE_MSIX_VECTOR, 2, true, "common.queue-msix-vector" },
-	{ QUEUE_ENABLE, 2, true, "common.queue-enable" },
-	{ QUEUE_NOTIFY_OFF, 2, false, "common.queue-notify-off" },
-	{ QUEUE_DESC, 4, true, "common.queue-desc-low" },
-	{ QUEUE_DESC + 4, 4, true, "common.queue-desc-high" },
-	{ QUEUE_DRIVER, 4, true, "common.queue-driver-low" },
-	{ QUEUE_DRIVER + 4, 4, true, "common.queue-driver-high" },
-	{ QUEUE_DEVICE, 4, true, "common.queue-device-low" },
-	{ QUEUE_DEVICE + 4, 4, true, "common.queue-device-high" },
+static const struct virtio_reg common_regs[] = {
+	{ DEVICE_FEATURE_SELECT, 4, VIRTIO_REG_RW, "common.device-feature-select" },
+	{ DEVICE_FEATURE, 4, VIRTIO_REG_R, "common.device-feature" },
+	{ DRIVER_FEATURE_SELECT, 4, VIRTIO_REG_RW, "common.driver-feature-select" },
+	{ DRIVER_FEATURE, 4, VIRTIO_REG_RW, "common.driver-feature" },
+	{ CONFIG_MSIX_VECTOR, 2, VIRTIO_REG_RW, "common.config-msix-vector" },
+	{ NUM_QUEUES, 2, VIRTIO_REG_R, "common.num-queues" },
+	{ DEVICE_STATUS, 1, VIRTIO_REG_RW, "common.status" },
+	{ CONFIG_GENERATION, 1, VIRTIO_REG_R, "common.config-generation" },
+	{ QUEUE_SELECT, 2, VIRTIO_REG_RW, "common.queue-select" },
+	{ QUEUE_SIZE, 2, VIRTIO_REG_RW, "common.queue-size" },
+	{ QUEUE_MSIX_VECTOR, 2, VIRTIO_REG_RW, "common.queue-msix-vector" },
+	{ QUEUE_ENABLE, 2, VIRTIO_REG_RW, "common.queue-enable" },
+	{ QUEUE_NOTIFY_OFF, 2, VIRTIO_REG_R, "common.queue-notify-off" },
+	{ QUEUE_DESC, 4, VIRTIO_REG_RW, "common.queue-desc-low" },
+	{ QUEUE_DESC + 4, 4, VIRTIO_REG_RW, "common.queue-desc-high" },
+	{ QUEUE_DRIVER, 4, VIRTIO_REG_RW, "common.queue-driver-low" },
+	{ QUEUE_DRIVER + 4, 4, VIRTIO_REG_RW, "common.queue-driver-high" },
+	{ QUEUE_DEVICE, 4, VIRTIO_REG_RW, "common.queue-device-low" },
+	{ QUEUE_DEVICE + 4, 4, VIRTIO_REG_RW, "common.queue-device-high" },
+	{ QUEUE_RESET, 2, VIRTIO_REG_RW, "common.queue-reset" },
 };
 
-static void vector_set(struct virtio_pci *vp, uint16_t *vector, uint32_t v)
+void virtio_pci_vector_set(struct virtio_pci *vp, uint16_t *vector, uint32_t v)
 {
 	bool ok = vp->pci.msix && v < vp->msix.nr;
 
 	__atomic_store_n(vector, ok ? (uint16_t)v : VIRTIO_PCI_NO_VECTOR, __ATOMIC_RELAXED);
 }
 
-/* The address that a register of the selected queue holds half of. */
-static uint64_t *queue_addr(struct virtio_state *s, unsigned queue, unsigned reg)
+static enum virtio_area reg_area(unsigned reg)
 {
 	switch (reg & ~7u) {
 	case QUEUE_DESC:
-		return &s->desc[queue];
+		return VIRTIO_AREA_DESC;
 	case QUEUE_DRIVER:
-		return &s->avail[queue];
+		return VIRTIO_AREA_DRIVER;
 	default:
-		return &s->used[queue];
+		return VIRTIO_AREA_DEVICE;
 	}
 }
 
 /* 4.1.4.3: of a queue that is not there, all fields read 0; above all its size. */
 static uint32_t queue_reg_read(struct virtio_pci *vp, unsigned reg)
 {
-	struct virtio_state *s = &vp->s->virtio;
+	const struct virtio_state *s = &vp->s->virtio;
 	unsigned q = vp->s->queue_select;
 
 	if (q >= vp->vdev.nr_queues)
@@ -88,68 +84,64 @@ static uint32_t queue_reg_read(struct virtio_pci *vp, unsigned reg)
 		return s->enabled[q];
 	case QUEUE_NOTIFY_OFF:
 		return q;
+	case QUEUE_RESET:
+		return 0; /* it was done when it was written */
 	default:
-		return (uint32_t)(*queue_addr(s, q, reg) >> (reg & 4) * 8);
+		return virtio_queue_get_area(&vp->vdev, q, reg_area(reg), reg & 4);
 	}
 }
 
 static void queue_reg_write(struct virtio_pci *vp, unsigned reg, uint32_t v)
 {
-	struct virtio_state *s = &vp->s->virtio;
 	unsigned q = vp->s->queue_select;
-	uint64_t *addr;
 
-	if (q >= vp->vdev.nr_queues)
-		return;
-	if (reg == QUEUE_MSIX_VECTOR) {
-		vector_set(vp, &vp->s->queue_vector[q], v);
-		return;
-	}
-	if (s->enabled[q]) /* frozen: 4.1.4.3.2 */
-		return;
 	switch (reg) {
 	case QUEUE_SIZE:
-		if (is_pow2(v) && v <= vp->vdev.queue_size)
-			s->size[q] = (uint16_t)v;
+		virtio_queue_set_size(&vp->vdev, q, v);
+		break;
+	case QUEUE_MSIX_VECTOR:
+		if (q < vp->vdev.nr_queues)
+			virtio_pci_vector_set(vp, &vp->s->queue_vector[q], v);
 		break;
 	case QUEUE_ENABLE:
 		if (v == 1)
 			virtio_queue_enable(&vp->vdev, q);
 		break;
+	case QUEUE_RESET:
+		if (v == 1 && virtio_has(&vp->vdev, VIRTIO_F_RING_RESET))
+			virtio_queue_reset(&vp->vdev, q);
+		break;
 	default:
-		addr = queue_addr(s, q, reg);
-		if (reg & 4)
-			*addr = (uint32_t)*addr | (uint64_t)v << 32;
-		else
-			*addr = (*addr & ~0xffffffffull) | v;
+		virtio_queue_set_area(&vp->vdev, q, reg_area(reg), reg & 4, v);
 		break;
 	}
 }
 
-static uint32_t feature_word(uint64_t features, uint32_t select)
+static struct virtio_pci *to_vp(struct virtio_dev *vdev)
 {
-	return select < 2 ? (uint32_t)(features >> select * 32) : 0;
+	return container_of(vdev, struct virtio_pci, vdev);
 }
 
-static uint32_t common_reg_read(struct virtio_pci *vp, unsigned reg)
+static uint32_t common_read(struct virtio_dev *vdev, unsigned reg)
 {
+	struct virtio_pci *vp = to_vp(vdev);
 	const struct virtio_pci_state *s = vp->s;
 
 	switch (reg) {
 	case DEVICE_FEATURE_SELECT:
 		return s->device_feature_select;
 	case DEVICE_FEATURE:
-		return feature_word(vp->vdev.features, s->device_feature_select);
+		return virtio_features_word(vdev->features, s->device_feature_select);
 	case DRIVER_FEATURE_SELECT:
 		return s->driver_feature_select;
 	case DRIVER_FEATURE:
-		return feature_word(s->virtio.driver_features, s->driver_feature_select);
+		return virtio_features_word(s->virtio.driver_features, s->driver_feature_select);
 	case CONFIG_MSIX_VECTOR:
 		return s->config_vector;
 	case NUM_QUEUES:
-		return vp->vdev.nr_queues;
+		return vdev->nr_queues;
 	case DEVICE_STATUS:
-		return virtio_get_status(&vp->vdev);
+		return virtio_get_status(vdev);
 	case CONFIG_GENERATION:
 		return s->virtio.config_generation;
 	case QUEUE_SELECT:
@@ -159,20 +151,10 @@ static uint32_t common_reg_read(struct virtio_pci *vp, unsigned reg)
 	}
 }
 
-static void driver_feature_write(struct virtio_pci *vp, uint32_t v)
+static void common_write(struct virtio_dev *vdev, unsigned reg, uint32_t v)
 {
-	struct virtio_pci_state *s = vp->s;
-	unsigned shift = s->driver_feature_select * 32;
+	struct virtio_pci *vp = to_vp(vdev);
 
-	/* Settled by FEATURES_OK (3.1.1); bits beyond 63 are none of ours. */
-	if (s->driver_feature_select > 1 || (s->virtio.status & VIRTIO_STATUS_FEATURES_OK))
-		return;
-	s->virtio.driver_features &= ~(0xffffffffull << shift);
-	s->virtio.driver_features |= (uint64_t)v << shift;
-}
-
-static void common_reg_write(struct virtio_pci *vp, unsigned reg, uint32_t v)
-{
 	switch (reg) {
 	case DEVICE_FEATURE_SELECT:
 		vp->s->device_feature_select = v;
@@ -181,13 +163,13 @@ static void common_reg_write(struct virtio_pci *vp, unsigned reg, uint32_t v)
 		vp->s->driver_feature_select = v;
 		break;
 	case DRIVER_FEATURE:
-		driver_feature_write(vp, v);
+		virtio_set_features_word(vdev, vp->s->driver_feature_select, v);
 		break;
 	case CONFIG_MSIX_VECTOR:
-		vector_set(vp, &vp->s->config_vector, v);
+		virtio_pci_vector_set(vp, &vp->s->config_vector, v);
 		break;
 	case DEVICE_STATUS:
-		virtio_set_status(&vp->vdev, (uint8_t)v);
+		virtio_set_status(vdev, (uint8_t)v);
 		if (!v)
 			virtio_pci_registers_reset(vp);
 		break;
@@ -200,47 +182,9 @@ static void common_reg_write(struct virtio_pci *vp, unsigned reg, uint32_t v)
 	}
 }
 
-static const struct common_reg_info *common_reg_find(uint64_t offset, unsigned width)
-{
-	for (unsigned i = 0; i < ARRAY_SIZE(common_regs); i++)
-		if (common_regs[i].offset <= offset &&
-		    offset + width <= common_regs[i].offset + common_regs[i].width)
-			return &common_regs[i];
-	return NULL;
-}
-
-/* An access to more than one register is an access to each. */
-uint32_t virtio_pci_common_read(struct virtio_pci *vp, uint64_t offset, unsigned width)
-{
-	const struct common_reg_info *r = common_reg_find(offset, width);
-	unsigned half = width / 2;
-
-	if (r)
-		return common_reg_read(vp, r->offset) >> (offset - r->offset) * 8;
-	if (!half)
-		return 0;
-	return (virtio_pci_common_read(vp, offset, half) & (uint32_t)width_mask(half)) |
-	       virtio_pci_common_read(vp, offset + half, half) << half * 8;
-}
-
-void virtio_pci_common_write(struct virtio_pci *vp, uint64_t offset, unsigned width, uint32_t v)
-{
-	const struct common_reg_info *r = common_reg_find(offset, width);
-	unsigned half = width / 2;
-
-	if (r) {
-		/* Part of a register is no access that the specification knows. */
-		if (r->writable && r->width == width)
-			common_reg_write(vp, r->offset, v);
-	} else if (half) {
-		virtio_pci_common_write(vp, offset, half, v & (uint32_t)width_mask(half));
-		virtio_pci_common_write(vp, offset + half, half, v >> half * 8);
-	}
-}
-
-const char *virtio_pci_common_name(uint64_t offset)
-{
-	const struct common_reg_info *r = common_reg_find(offset, 1);
-
-	return r ? r->name : NULL;
-}
+const struct virtio_regs virtio_pci_common = {
+	.regs = common_regs,
+	.nr = ARRAY_SIZE(common_regs),
+	.read = common_read,
+	.write = common_write,
+};

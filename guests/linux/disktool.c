@@ -5,21 +5,29 @@
  *	disktool journal DEVICE [COUNT]		write record 0, 1, ... each flushed before the
  *						line "flushed N" is printed
  *	disktool check-journal IMAGE N		are the records 0 to N in the image?
- *	disktool dio DEVICE read|write|mixed [BYTES [SECONDS [LIMIT [COUNT]]]]
- *						direct I/O at random places, one request at a
- *						time, within the first LIMIT bytes, for SECONDS
+ *	disktool dio DEVICE read|write|mixed [BYTES [SECONDS [LIMIT [COUNT [DEPTH [seq]]]]]]
+ *						direct I/O at random places, or one behind the
+ *						other, within the first LIMIT bytes, for SECONDS
  *						or COUNT requests; rate and latency percentiles
+ *
+ * One request at a time is a system call that waits for it; with a DEPTH of more, that many are in
+ * flight by Linux's AIO: all that have completed are asked for anew by one call.
+ *
+ * With WAIT=1 in the environment it says "test: waits" and waits for a line before the first request
+ * and behind the last: between the two there is nothing else.
  *
  * Linked statically, it runs in an initramfs without a C library.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/aio_abi.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -27,7 +35,9 @@
 #define WORDS (RECORD / sizeof(uint64_t))
 #define MAGIC 0x6c6e726a6d746e62ull /* "bntmjrnl" */
 #define MAX_SAMPLES (1u << 22)
+#define MAX_TOUCHED (1u << 16)
 #define MAX_BLOCK (1u << 20)
+#define MAX_DEPTH 256
 
 static int fail(const char *what, const char *name)
 {
@@ -143,71 +153,208 @@ static int compare(const void *a, const void *b)
 struct dio {
 	const char *op;
 	bool reads, writes; /* both: a request is one or the other by chance */
+	bool seq;
 	uint64_t bytes; /* of a request */
-	uint64_t seconds;
+	double seconds;
 	uint64_t limit; /* of the places, in bytes; 0: the whole device */
 	uint64_t count; /* of requests at most */
+	uint64_t depth;
+
+	int fd;
+	uint64_t blocks; /* how many places there are */
+	uint64_t state; /* of what chooses among them */
+	char *memory; /* depth blocks */
+	uint32_t *samples; /* ns */
+	size_t n;
+	uint64_t start, end;
 };
 
-static int dio(const char *device, const struct dio *d)
-{
-	uint64_t state = 88172645463325252ull, blocks, start, before, end, spent, bytes = d->bytes;
-	uint32_t *samples;
-	off_t size, at;
-	size_t n = 0;
-	void *block;
-	ssize_t done;
+struct place {
+	off_t at;
 	bool write;
-	int fd;
+};
 
-	if (!bytes || bytes % 512 || bytes > MAX_BLOCK) {
-		fprintf(stderr, "disktool: bad block size\n");
+static struct place next_place(struct dio *d)
+{
+	uint64_t block = d->seq ? d->state++ : next_random(&d->state);
+	struct place p = { .at = (off_t)(block % d->blocks * d->bytes), .write = d->writes };
+
+	if (d->reads && d->writes)
+		p.write = next_random(&d->state) >> 63;
+	return p;
+}
+
+static bool sample(struct dio *d, uint64_t since, uint64_t now)
+{
+	uint64_t spent = now - since;
+
+	d->samples[d->n++] = spent > UINT32_MAX ? UINT32_MAX : (uint32_t)spent;
+	return now < d->end && d->n < d->count;
+}
+
+static bool one_by_one(struct dio *d)
+{
+	uint64_t before;
+
+	do {
+		struct place p = next_place(d);
+		ssize_t done;
+
+		before = now_ns();
+		done = p.write ? pwrite(d->fd, d->memory, d->bytes, p.at)
+			       : pread(d->fd, d->memory, d->bytes, p.at);
+		if (done != (ssize_t)d->bytes)
+			return false;
+	} while (sample(d, before, now_ns()));
+	return true;
+}
+
+static bool submit_all(aio_context_t ctx, struct iocb **cbs, long n)
+{
+	while (n) {
+		long done = syscall(SYS_io_submit, ctx, n, cbs);
+
+		if (done <= 0)
+			return false;
+		cbs += done;
+		n -= done;
+	}
+	return true;
+}
+
+static bool many(struct dio *d)
+{
+	static struct iocb cbs[MAX_DEPTH], *ready[MAX_DEPTH];
+	static struct io_event events[MAX_DEPTH];
+	static uint64_t begun[MAX_DEPTH];
+	aio_context_t ctx = 0;
+	unsigned flying = 0;
+	bool more = true;
+	long n = (long)d->depth;
+
+	if (syscall(SYS_io_setup, d->depth, &ctx))
+		return false;
+	for (unsigned i = 0; i < d->depth; i++)
+		ready[i] = &cbs[i];
+	for (;;) {
+		uint64_t now = now_ns();
+
+		for (long k = 0; k < n; k++) {
+			unsigned slot = (unsigned)(ready[k] - cbs);
+			struct place p = next_place(d);
+
+			begun[slot] = now;
+			cbs[slot] = (struct iocb){
+				.aio_data = slot,
+				.aio_lio_opcode = p.write ? IOCB_CMD_PWRITE : IOCB_CMD_PREAD,
+				.aio_fildes = (uint32_t)d->fd,
+				.aio_buf = (uintptr_t)(d->memory + slot * d->bytes),
+				.aio_nbytes = d->bytes,
+				.aio_offset = p.at,
+			};
+		}
+		if (!submit_all(ctx, ready, n))
+			return false;
+		flying += (unsigned)n;
+		if (!flying)
+			return true;
+		n = syscall(SYS_io_getevents, ctx, 1, d->depth, events, NULL);
+		if (n <= 0)
+			return false;
+		flying -= (unsigned)n;
+		now = now_ns();
+		for (long k = 0; k < n; k++) {
+			if (events[k].res != (int64_t)d->bytes)
+				return false;
+			ready[k] = &cbs[events[k].data];
+			if (d->n < d->count)
+				more &= sample(d, begun[events[k].data], now);
+		}
+		if (!more)
+			n = 0; /* those in flight are waited for */
+	}
+}
+
+static void dio_report(struct dio *d, uint64_t spent)
+{
+	size_t n = d->n;
+
+	qsort(d->samples, n, sizeof(*d->samples), compare);
+	printf("dio op=%s bytes=%llu depth=%llu order=%s n=%zu seconds=%.3f iops=%.1f p50_us=%.1f "
+	       "p90_us=%.1f p99_us=%.1f max_us=%.1f\n",
+	       d->op, (unsigned long long)d->bytes, (unsigned long long)d->depth,
+	       d->seq ? "seq" : "random", n, (double)spent / 1e9, (double)n * 1e9 / (double)spent,
+	       d->samples[n / 2] / 1e3, d->samples[n * 9 / 10] / 1e3,
+	       d->samples[n * 99 / 100] / 1e3, d->samples[n - 1] / 1e3);
+}
+
+static void dio_wait(void)
+{
+	char line[16];
+
+	if (!getenv("WAIT"))
+		return;
+	printf("test: waits\n");
+	fflush(stdout);
+	if (!fgets(line, sizeof(line), stdin))
+		fprintf(stderr, "disktool: no line\n");
+}
+
+static int dio(const char *device, struct dio *d)
+{
+	uint64_t spent;
+	bool ok;
+	off_t size;
+
+	if (!d->bytes || d->bytes % 512 || d->bytes > MAX_BLOCK || !d->depth ||
+	    d->depth > MAX_DEPTH) {
+		fprintf(stderr, "disktool: bad block size or depth\n");
 		return 1;
 	}
-	fd = open(device, (!d->writes ? O_RDONLY : !d->reads ? O_WRONLY : O_RDWR) | O_DIRECT);
-	if (fd < 0)
+	d->fd = open(device, (!d->writes ? O_RDONLY : !d->reads ? O_WRONLY : O_RDWR) | O_DIRECT);
+	if (d->fd < 0)
 		return fail("cannot open", device);
-	size = lseek(fd, 0, SEEK_END);
+	size = lseek(d->fd, 0, SEEK_END);
 	if (size < 0)
 		return fail("cannot seek", device);
 	if (d->limit && (uint64_t)size > d->limit)
 		size = (off_t)d->limit;
-	blocks = (uint64_t)size / bytes;
-	block = aligned_alloc(RECORD, (bytes + RECORD - 1) / RECORD * RECORD);
-	samples = malloc(MAX_SAMPLES * sizeof(*samples));
-	if (!block || !samples || !blocks) {
+	d->blocks = (uint64_t)size / d->bytes;
+	d->state = d->seq ? 0 : 88172645463325252ull;
+	d->memory = aligned_alloc(RECORD, (d->depth * d->bytes + RECORD - 1) / RECORD * RECORD);
+	d->samples = malloc(MAX_SAMPLES * sizeof(*d->samples));
+	if (!d->memory || !d->samples || !d->blocks) {
 		fprintf(stderr, "disktool: no memory, or %s is too small\n", device);
 		return 1;
 	}
-	memset(block, 0x5a, bytes);
+	memset(d->memory, 0x5a, d->depth * d->bytes);
+	/* Memory that the guest has never touched would cost exits. */
+	memset(d->samples, 0, MAX_TOUCHED * sizeof(*d->samples));
 
-	start = now_ns();
-	end = start + d->seconds * 1000000000ull;
-	do {
-		at = (off_t)(next_random(&state) % blocks * bytes);
-		write = d->writes && (!d->reads || next_random(&state) >> 63);
-		before = now_ns();
-		done = write ? pwrite(fd, block, bytes, at) : pread(fd, block, bytes, at);
-		if (done != (ssize_t)bytes)
-			return fail(write ? "cannot write" : "cannot read", device);
-		spent = now_ns() - before;
-		samples[n++] = spent > UINT32_MAX ? UINT32_MAX : (uint32_t)spent;
-	} while (before + spent < end && n < d->count);
-	spent = now_ns() - start;
-
-	qsort(samples, n, sizeof(*samples), compare);
-	printf("dio op=%s bytes=%llu n=%zu seconds=%.3f iops=%.1f p50_us=%.1f p90_us=%.1f "
-	       "p99_us=%.1f max_us=%.1f\n",
-	       d->op, (unsigned long long)bytes, n, (double)spent / 1e9,
-	       (double)n * 1e9 / (double)spent, samples[n / 2] / 1e3, samples[n * 9 / 10] / 1e3,
-	       samples[n * 99 / 100] / 1e3, samples[n - 1] / 1e3);
+	dio_wait();
+	d->start = now_ns();
+	d->end = d->start + (uint64_t)(d->seconds * 1e9);
+	ok = d->depth == 1 ? one_by_one(d) : many(d);
+	spent = now_ns() - d->start;
+	if (!ok)
+		return fail(d->op, device);
+	dio_wait();
+	dio_report(d, spent);
 	return 0;
+}
+
+static bool parse_seconds(const char *text, double *value)
+{
+	char *end;
+
+	*value = strtod(text, &end);
+	return end != text && !*end && *value >= 0;
 }
 
 /* The arguments after "dio DEVICE"; there is one at least. */
 static bool dio_parse(struct dio *d, int argc, char **argv)
 {
-	uint64_t *numbers[] = { &d->bytes, &d->seconds, &d->limit, &d->count };
+	uint64_t *numbers[] = { &d->bytes, NULL, &d->limit, &d->count, &d->depth };
 	int i;
 
 	d->op = argv[0];
@@ -215,15 +362,20 @@ static bool dio_parse(struct dio *d, int argc, char **argv)
 	d->writes = strcmp(d->op, "read") != 0;
 	if (d->reads && d->writes && strcmp(d->op, "mixed") != 0)
 		return false;
+	if (argc == 7 && !strcmp(argv[6], "seq")) {
+		d->seq = true;
+		argc--;
+	}
 	for (i = 1; i < argc; i++)
-		if (i > 4 || !parse_number(argv[i], numbers[i - 1]))
+		if (i > 5 || !(i == 2 ? parse_seconds(argv[i], &d->seconds)
+				      : parse_number(argv[i], numbers[i - 1])))
 			return false;
 	return d->count > 0 && d->count <= MAX_SAMPLES;
 }
 
 int main(int argc, char **argv)
 {
-	struct dio d = { .bytes = 4096, .seconds = 5, .count = MAX_SAMPLES };
+	struct dio d = { .bytes = 4096, .seconds = 5, .count = MAX_SAMPLES, .depth = 1 };
 	uint64_t number = UINT64_MAX;
 
 	if (argc >= 3 && argc <= 4 && !strcmp(argv[1], "journal")) {
@@ -238,6 +390,6 @@ int main(int argc, char **argv)
 	fprintf(stderr, "usage: disktool journal DEVICE [COUNT]\n"
 			"       disktool check-journal IMAGE N\n"
 			"       disktool dio DEVICE read|write|mixed "
-			"[BYTES [SECONDS [LIMIT [COUNT]]]]\n");
+			"[BYTES [SECONDS [LIMIT [COUNT [DEPTH [seq]]]]]]\n");
 	return 2;
 }

@@ -189,7 +189,7 @@ run_mistake "serial: a folder" 1 "--serial|folder" --serial file=folder
 run_mistake "serial: a socket in no folder" 1 "--serial|nowhere/x" --serial socket=nowhere/x
 run_mistake "serial: a socket's name too long" 1 "--serial" --serial "socket=$(printf '%0200d' 0)"
 run_mistake "serial: a socket where a file is" 1 "--serial|text" --serial socket=text
-run_mistake "pit: an unknown kind" 2 "--pit|fast|kernel" --pit fast
+run_mistake "pit: an unknown kind" 2 "--pit|fast|user" --pit fast
 run_mistake "exits: an empty name" 2 "--exits" --exits=
 run_mistake "exits: a file in no folder" 1 "--exits|nowhere/x" --exits=nowhere/x
 run_mistake "profile: a file in no folder" 1 "--profile|nowhere/x" --profile nowhere/x
@@ -201,6 +201,15 @@ for value in "" . .hidden a/b "a b" ../x "$(printf '%064d' 0)"; do
 	run_mistake "name: '${value:0:10}'" 2 "--name" --name "$value"
 done
 run_mistake "disk: ioeventfd is a switch" 2 "ioeventfd=maybe|on, off" --disk path=disk.img,ioeventfd=maybe
+run_mistake "disk: an unknown bus" 2 "bus=isa|pci, mmio" --disk path=disk.img,bus=isa
+run_mistake "disk: an unknown virtio" 2 "virtio=old|transitional, modern, legacy" \
+	--disk path=disk.img,virtio=old
+run_mistake "disk: packed rings of a legacy device" 2 "packed=on|legacy" \
+	--disk path=disk.img,virtio=legacy,packed=on
+run_mistake "disk: flr without PCI" 2 "flr|bus=pci" --disk path=disk.img,bus=mmio,flr=on
+for key in bus=mmio virtio=modern packed=on event-idx=off flr=on; do
+	run_mistake "disk: $key of an IDE disk" 2 "${key%=*}|if=virtio" --disk path=disk.img,if=ide,$key
+done
 printf 'ffffffff81000000 T _text\nnonsense\n' >half.map
 printf '0000000000000000 T _text\n0000000000000000 T start\n' >zero.map
 printf '\177ELF' >stub.elf
@@ -247,11 +256,16 @@ mistake "throttle: an unknown key" 2 "colour|iops=N" throttle disk0,colour=red
 mistake "throttle: a key without a value" 2 "iops" throttle disk0,iops
 mistake "throttle: a value that is none" 2 "bps=fast|size" throttle disk0,bps=fast
 mistake "throttle: an unknown option" 2 "--max" throttle --max
+mistake "pit: an unknown key" 2 "hz|max-hz" pit hz=100
+mistake "pit: no rate at all" 2 "max-hz=0|1 to 20000" pit max-hz=0
+mistake "pit: two machines" 2 "b|key=value" pit a b
+mistake "pit: an unknown option" 2 "--max-hz" pit --max-hz 100
+mistake "pit: no such machine" 1 "nobody" pit nobody max-hz=100
 mistake "resume: two machines" 2 "one machine" resume a b
 mistake "resize: no such machine" 1 "nobody" resize nobody disk0 1G
 mistake "throttle: no such machine" 1 "nobody" throttle nobody disk0
 mistake "resume: no such machine" 1 "nobody" resume nobody
-for command in exits profile "top --batch" resume; do
+for command in exits profile "top --batch" pit resume; do
 	# shellcheck disable=SC2086
 	mistake "$command: no machine runs" 1 "machine" $command
 	# shellcheck disable=SC2086

@@ -15,6 +15,7 @@
 #include "base/trace.h"
 #include "devices/virtio/virtio_blk.h"
 #include "devices/virtio/virtio_pci.h"
+#include "tests/fake_block.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -33,44 +34,12 @@ static void check(bool ok)
 		abort();
 }
 
-struct ram_block {
-	struct block b;
-	uint8_t bytes[DISK];
-};
-
-static void ram_submit(struct block_queue *q, struct block_req *req)
+/* Some of the requests fail. */
+static void on_submit(void *opaque)
 {
-	struct ram_block *r = container_of(q->block, struct ram_block, b);
-	uint64_t at = req->offset, sum = 0;
+	struct fake_block *f = opaque;
 
-	for (unsigned i = 0; i < req->nr_iov && req->op != BLOCK_FLUSH; i++) {
-		check(req->iov[i].iov_len <= DISK - at);
-		if (req->op == BLOCK_READ)
-			memcpy(req->iov[i].iov_base, r->bytes + at, req->iov[i].iov_len);
-		else
-			memcpy(r->bytes + at, req->iov[i].iov_base, req->iov[i].iov_len);
-		at += req->iov[i].iov_len;
-		sum += req->iov[i].iov_len;
-	}
-	check(sum == req->len && sum % 512 == 0);
-	req->done(req, at % 3 == 1 ? -EIO : 0);
-}
-
-static void ram_close(struct block_queue *q)
-{
-	free(q);
-}
-
-static const struct block_queue_ops ram_queue_ops = { .submit = ram_submit, .close = ram_close };
-
-static int ram_open_queue(struct block *b, const struct block_queue_config *cfg,
-			  struct block_queue **out)
-{
-	(void)cfg;
-	*out = malloc(sizeof(**out));
-	check(*out);
-	**out = (struct block_queue){ &ram_queue_ops, b };
-	return 0;
+	f->result = f->nr_log % 5 == 4 ? -EIO : 0;
 }
 
 static int ctl_alloc(struct msi_ctl *ctl, int *fd)
@@ -99,7 +68,8 @@ struct world {
 	struct iothread *io;
 	struct bus bus;
 	struct msi_ctl ctl;
-	struct ram_block disk;
+	struct fake_block disk;
+	uint8_t bytes[DISK];
 	struct block_stages stages;
 	struct pci_host *host;
 	struct device *dev;
@@ -121,7 +91,7 @@ static uint64_t in(struct world *w, enum bus_space space, uint64_t addr, unsigne
 
 static const struct pci_bar *bar(const struct world *w, unsigned n)
 {
-	return &container_of(w->dev, struct virtio_pci, dev)->pci.bars[n];
+	return &container_of(w->dev, struct virtio_pci, vdev.dev)->pci.bars[n];
 }
 
 static void reg_out(struct world *w, unsigned reg, unsigned width, uint64_t v)
@@ -143,7 +113,7 @@ static bool handshake(struct world *w, uint64_t features)
 	reg_out(w, 0x14, 1, 0);
 	reg_out(w, 0x14, 1, 3);
 	reg_out(w, 0x08, 4, 0);
-	reg_out(w, 0x0c, 4, features & 0x30000204);
+	reg_out(w, 0x0c, 4, features & 0x30006a04);
 	reg_out(w, 0x08, 4, 1);
 	reg_out(w, 0x0c, 4, 1);
 	reg_out(w, 0x14, 1, 0xb);
@@ -216,11 +186,17 @@ static void save_load(struct world *w)
 {
 	struct state_buf a = { 0 };
 
-	virtio_pci_pause(w->dev);
+	virtio_pause(w->dev);
 	check(!state_save(w->dev, &a));
 	check(state_load(w->dev, a.data, a.len) == (ssize_t)a.len);
-	virtio_pci_resume(w->dev);
+	virtio_resume(w->dev);
 	state_buf_free(&a);
+}
+
+static void resize(struct world *w, uint64_t size)
+{
+	w->disk.b.size = size;
+	virtio_blk_resized(w->dev);
 }
 
 static void step(struct world *w, const uint8_t *op)
@@ -255,10 +231,12 @@ static void step(struct world *w, const uint8_t *op)
 		settle(w);
 		break;
 	default:
-		if (op[2] % 4 == 0)
+		if (op[2] % 5 == 0)
 			device_reset(w->dev);
-		else if (op[2] % 4 == 1)
+		else if (op[2] % 5 == 1)
 			handshake(w, v);
+		else if (op[2] % 5 == 2)
+			resize(w, v & 1 ? DISK : DISK / 2);
 		else
 			save_load(w);
 		break;
@@ -268,7 +246,6 @@ static void step(struct world *w, const uint8_t *op)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const struct msi_ctl_ops ctl_ops = { ctl_alloc, ctl_free, ctl_set };
-	static const struct block_ops ram_ops = { .open_queue = ram_open_queue };
 	static struct mem mem;
 	static struct iothread io;
 	struct world w = { .mem = &mem, .io = &io, .ctl.ops = &ctl_ops };
@@ -279,16 +256,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 					.block = &w.disk.b,
 					.loop = &io.loop,
 					.queue_size = QSIZE,
-					.stages = &w.stages };
+					.stages = { &w.stages } };
 	struct trace trace;
 
-	if (!mem.map)
+	if (!mem.map) {
 		check(!mem_init(&mem, RAM) && !iothread_start(&io, "fuzz"));
+		loop_set_polling(&io.loop, 5000);
+	}
 	if (size < 8)
 		return 0;
 	memset((char *)mem.map + DESC, 0, 0x1000);
-	w.disk.b.ops = &ram_ops;
-	w.disk.b.size = DISK;
+	fake_block_init(&w.disk, DISK);
+	w.disk.bytes = w.bytes;
+	w.disk.b.limits.discard_align = 512;
+	w.disk.on_submit = on_submit;
+	w.disk.opaque = &w.disk;
 	trace_init(&trace, 64);
 	block_stages_init(&w.stages, bc.name, trace_add_ring(&trace, bc.name));
 	bc.no_ioeventfd = data[7] & 1;
@@ -302,12 +284,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	memset((char *)mem.map + DESC, 0, 0x1000);
 	device_reset(w.dev);
+	w.disk.on_submit = NULL;
+	w.disk.result = 0;
 	check(handshake(&w, 0));
 	request(&w, (const uint8_t[8]){ 0, 2, 0, 1, 0, 8, 0, 0 });
 	/* One used element: descriptor 0, a sector and its status. */
 	check(load_le((char *)mem.map + USED + 2, 2) == 1);
 	check(load_le((char *)mem.map + USED + 4, 8) == 513ull << 32);
-	check(virtio_kicks(virtio_pci_virtio(w.dev)) <= w.bus.eventfds_fired);
+	check(virtio_kicks(virtio_of(w.dev)) <= w.bus.eventfds_fired);
 	device_destroy(w.dev);
 	device_destroy(&w.host->dev);
 	bus_destroy(&w.bus);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A virtqueue over rings, tables and buffers that are all fuzz, changed between calls.
+ * A virtqueue of either kind over rings, tables and buffers that are all fuzz, changed between calls.
  * Whatever comes out lies in RAM, is no longer than the queue, and is in order.
  */
 #include <stdlib.h>
@@ -57,8 +57,9 @@ static void use(struct virtq *vq, struct virtq_buf *buf, struct input *in)
 
 	check_iov(vq->mem, buf->out, buf->nr_out, buf->out_len);
 	check_iov(vq->mem, buf->in, buf->nr_in, buf->in_len);
-	check(buf->nr_out + buf->nr_in <= vq->size && buf->head < vq->size);
+	check(buf->nr_out + buf->nr_in <= vq->size && (vq->packed || buf->head < vq->size));
 	check(vq->in_flight && vq->in_flight <= vq->size);
+	check(!vq->packed || (buf->descs && buf->descs <= vq->size));
 	if (virtq_buf_pull(buf, header, sizeof(header)))
 		check_iov(vq->mem, buf->out, buf->nr_out, buf->out_len);
 	status = virtq_buf_chop(buf);
@@ -82,6 +83,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!mem.map && mem_init(&mem, RAM))
 		abort();
 	p.size = (uint16_t)(1u << (take(&in, 1) % 12));
+	p.packed = take(&in, 1) & 1;
+	if (p.packed)
+		p.size += (uint16_t)(take(&in, 1) % p.size);
 	p.indirect = take(&in, 1) & 1;
 	p.event_idx = take(&in, 1) & 1;
 	p.desc = RING + take(&in, 2) * 16;
@@ -89,6 +93,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	p.used = RING + take(&in, 3) * 4;
 	p.next_avail = (uint16_t)take(&in, 2);
 	p.next_used = (uint16_t)take(&in, 2);
+	/* As a state that was saved has them: nothing is in flight. */
+	if (p.packed)
+		p.next_avail = p.next_used =
+			(uint16_t)((p.next_avail & VIRTQ_WRAP) | p.next_used % p.size);
 	memset(mem.map, 0, RAM);
 	memcpy((char *)mem.map + RING, in.p, min_u64(in.left, FUZZ_MAX));
 	if (virtq_init(&vq, &mem, &p))
@@ -98,6 +106,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		int ret;
 
 		store_le((char *)mem.map + at, 8, take(&in, 8));
+		check(virtq_pending(&vq) <= vq.size);
 		virtq_disable_kicks(&vq);
 		ret = virtq_pop(&vq, &buf);
 		if (ret > 0)

@@ -5,9 +5,10 @@
 # Usage: run.sh BANTAM GUESTS [NAME ...]
 #
 # BANTAM is the program, GUESTS the folder of the *.elf, NAME picks some of: real prot long uart
-# ports pci blk smp reset crash fdt exits counts multiple profile live stop nbd console signals firmware. Prints TAP. Where /dev/kvm cannot be
+# ports pci blk smp reset crash fdt exits counts multiple profile live pit stop nbd qcow2 console signals firmware. Prints TAP. Where /dev/kvm cannot be
 # used, everything runs in the lab instead; GUEST_LAB=1 asks for that.
-# TEST_OUT keeps the guests' output (a temporary folder).
+# TEST_OUT keeps the guests' output (a temporary folder). PIT_SLACK is by how many per mille the timer's
+# rates may be off (10 where the host is idle).
 #
 # For any POSIX shell: in the lab it is busybox's.
 set -u
@@ -20,7 +21,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 bantam=$(cd "$(dirname "$1")" && pwd)/${1##*/}
 guests=$(cd "$2" && pwd) || exit 2
 shift 2
-names=${*:-real prot long uart ports pci blk ide cdrom smp reset crash fdt exits counts multiple profile live stop nbd console signals firmware}
+names=${*:-real prot long uart ports pci blk ide cdrom smp reset crash fdt exits counts multiple profile live pit stop nbd qcow2 console signals firmware}
 
 # Where Debian's package has its images; in the lab they lie beside the guests.
 seabios=/usr/share/seabios
@@ -160,6 +161,77 @@ test_ports() {
 	[ "$rtc" != "$after" ] || before=$after
 	is "ports: the RTC shows UTC" "$rtc" "$before"
 	guest ports-nopit ports "memory=64" --memory 64M --pit none
+	guest ports-pit ports "pit memory=64" --memory 64M --pit user
+}
+
+# The timer's rates, as they are asked for and under the cap, and the loops that calibrate by it.
+test_pit() {
+	slack=${PIT_SLACK:-$(pit_slack)}
+	echo "# pit: rates may be off by $slack per mille"
+	guest pit pit "slack=$slack" --pit user
+	guest pit-keep pit "slack=$slack quick max=100" --pit user,max-hz=100
+	guest pit-dilate pit "slack=$slack max=100 dilate" --pit user,max-hz=100,time=dilate
+	guest pit-kernel pit "slack=$slack kernel" --pit kernel
+
+	# The dial, while the guest runs.
+	mkdir -p runtime
+	chmod 700 runtime
+	export XDG_RUNTIME_DIR=$PWD/runtime
+	rm -f pit-dial.out
+	"$bantam" run --kernel "$guests/pit.elf" --append "forever" --pit user --name dial \
+		<stdin >pit-dial.out 2>pit-dial.err 9>&- &
+	pid=$!
+	wait_line pit-dial.out "1000 Hz" || not_ok "pit-dial: the guest runs" pit-dial.err
+	dial 990 1010 max-hz=20000,time=keep,lost-ticks=catchup
+	dial 99 101 max-hz=100,time=dilate,lost-ticks=catchup max-hz=100,time=dilate
+	dial 49 51 max-hz=50,time=dilate,lost-ticks=catchup max-hz=50
+	dial 950 1050 max-hz=50,time=keep,lost-ticks=catchup time=keep
+	dial 990 1010 max-hz=20000,time=keep,lost-ticks=catchup max-hz=20000
+	# On a busy host these lose some.
+	dial 1 1010 max-hz=20000,time=keep,lost-ticks=discard lost-ticks=discard
+	dial 1 1010 max-hz=20000,time=keep,lost-ticks=delay lost-ticks=delay
+	"$bantam" pit dial max-hz=0 >pit-dial.log 2>&1
+	is "pit-dial: no rate at all: status" $? 2 pit-dial.log
+	check "pit-dial: and says what it may be" grep -q 'max-hz=0.*1 to 20000' pit-dial.log
+	kill -TERM $pid
+	wait $pid 2>/dev/null
+	"$bantam" run --kernel "$guests/pit.elf" --append "forever" --pit kernel --name dial \
+		<stdin >pit-dial.out 2>pit-dial.err 9>&- &
+	pid=$!
+	wait_line pit-dial.out "1000 Hz"
+	"$bantam" pit >pit-dial.log 2>&1
+	is "pit-dial: KVM's has no dial: status" $? 1 pit-dial.log
+	kill -TERM $pid
+	wait $pid 2>/dev/null
+	unset XDG_RUNTIME_DIR
+	rm -rf runtime
+}
+
+# Rates are only what they should be where nobody takes the guest's CPU away. There they are held to
+# 1 %, elsewhere to what tells a wrong count.
+pit_slack() {
+	case $(cut -d . -f 1 /proc/loadavg) in
+	0) echo 10 ;;
+	*) echo 800 ;;
+	esac
+}
+
+# dial LOW HIGH STATE [CHANGE]: after it, this is the state, and such the rate of one of the next seconds
+dial() {
+	dial_low=$1 dial_high=$2
+	[ "$slack" = 10 ] || dial_low=1 dial_high=22000
+	is "pit-dial: ${4:-as it begins}: the state" "$("$bantam" pit dial ${4:+"$4"} | head -n 1)" "$3"
+	dial_from=$(($(grep -c Hz pit-dial.out) + 1))
+	wait_tries=0
+	rate=
+	while [ $wait_tries -lt 150 ]; do
+		rate=$(tr -d '\r' <pit-dial.out | sed -n "$dial_from,\$s/.* Hz: \([0-9]*\) ticks$/\1/p" |
+			awk -v low="$dial_low" -v high="$dial_high" '{ v = $1 } v >= low && v <= high { exit } END { print v }')
+		[ "${rate:-0}" -lt "$dial_low" ] || [ "$rate" -gt "$dial_high" ] || break
+		wait_tries=$((wait_tries + 1))
+		sleep 0.1
+	done
+	check "pit-dial: ${4:-as it begins}: ticks a second: $rate" [ $wait_tries -lt 150 ]
 }
 
 test_pci() {
@@ -174,12 +246,58 @@ test_blk() {
 		--disk path=blk.img,serial=a-serial-number
 	check "blk: the image holds what was written, and nothing else changed" cmp blk.img want.img
 
+	# The same over every other transport, and with packed rings.
+	for words in legacy mmio packed "mmio packed"; do
+		case $words in
+		*mmio*) keys=bus=mmio ;;
+		legacy) keys=virtio=legacy ;;
+		*) keys=virtio=modern ;;
+		esac
+		case $words in
+		*packed*) keys=$keys,packed=on ;;
+		esac
+		name=blk-$(echo "$words" | tr ' ' -)
+		make_disk blk.img 2048
+		guest "$name" blk "sectors=2048 serial=a-serial-number $words" \
+			--disk "path=blk.img,serial=a-serial-number,$keys"
+		check "$name: the image holds what was written" cmp blk.img want.img
+		guest "vring-$(echo "$words" | tr ' ' -)" vring "$words" --disk "path=want.img,$keys"
+	done
+	guest vring vring "" --disk path=want.img
+	guest vring-exits vring "" --disk path=want.img,ioeventfd=off
+	guest vring-transitional vring "legacy" --disk path=want.img
+	check "vring: the image is as it was" cmp blk.img want.img
+
 	make_disk ro.img 1001
 	cp ro.img ro.copy
 	chmod 444 ro.img
 	guest blk-readonly blk "sectors=1001 readonly" --disk path=ro.img,readonly=on
 	check "blk-readonly: the image is as it was" cmp ro.img ro.copy
 	rm -f -- *.img ro.copy
+}
+
+test_qcow2() {
+	if ! command -v qemu-img >/dev/null; then
+		skip "qcow2" "qemu-img is not installed"
+		return
+	fi
+	make_disk base.img 2048
+	make_disk want.img 2048 1
+	qemu-img create -q -f qcow2 -b base.img -F raw qcow2.img
+	cp base.img base.copy
+	guest qcow2 blk "sectors=2048" --disk path=qcow2.img,format=qcow2,backing=on
+	check "qcow2: the image has no faults" qemu-img check -q -f qcow2 qcow2.img
+	check "qcow2: the image holds what was written, and nothing else changed" \
+		qemu-img compare -q -f qcow2 -F raw qcow2.img want.img
+	check "qcow2: the backing file is as it was" cmp base.img base.copy
+
+	qemu-img convert -q -c -f raw -O qcow2 -o cluster_size=4096 base.img qcow2.img
+	guest qcow2-ide ide "disk0=2048" --disk path=qcow2.img,format=qcow2,if=ide
+	trimmed qcow2-ide 0 want.img
+	check "qcow2-ide: the image has no faults" qemu-img check -q -f qcow2 qcow2.img
+	check "qcow2-ide: the image holds what was written, and nothing else changed" \
+		qemu-img compare -q -f qcow2 -F raw qcow2.img want.img
+	rm -f -- *.img base.copy
 }
 
 # trimmed NAME PLACE FILE: the zeros in FILE that the guest says it has made on the disk there

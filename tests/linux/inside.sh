@@ -6,13 +6,13 @@
 #
 # Usage: inside.sh TEST ...
 #
-# In the working folder lie bantam, disktool, jsonget, tap.sh, pc.sh, vmlinuz, vmlinux, initramfs,
-# disk.img, for the test "generic" vmlinuz-generic and initramfs-generic, and what pc.sh names. What
-# the host is to look at goes to $LAB_OUT.
+# In the working folder lie bantam, disktool, jsonget, tap.sh, pc.sh, disks.sh, pit.sh, vmlinuz,
+# vmlinux, initramfs, disk.img, for the test "generic" vmlinuz-generic and initramfs-generic, and what
+# pc.sh and disks.sh name. What the host is to look at goes to $LAB_OUT.
 #
-# A test prints its verdicts at its end. A guest that makes no progress within its time is a
-# stall, not a failure: exit status 75 after "# stalled: TEST", and run.sh goes on from there in a
-# fresh lab.
+# A test may have an argument, TEST:ARGUMENT. It prints its verdicts at its end. A guest that makes
+# no progress within its time is a stall, not a failure: exit status 75 after "# stalled: TEST", and
+# run.sh goes on from there in a fresh lab.
 set -u
 STALL=75
 
@@ -25,6 +25,10 @@ stalled=0
 
 # shellcheck source=pc.sh
 . ./pc.sh
+# shellcheck source=pit.sh
+. ./pit.sh
+# shellcheck source=disks.sh
+. ./disks.sh
 
 # Of bantam's stdin nothing ever comes, and it does not end.
 rm -f stdin
@@ -54,7 +58,7 @@ start() {
 	name=$1 actions=$2
 	shift 2
 	: >"$name.raw"
-	./bantam run --kernel vmlinuz --initrd initramfs \
+	./bantam run --kernel vmlinuz --initrd "${initrd:-initramfs}" \
 		--append "console=ttyS0 quiet bantam.run=$actions ${extra:-}" "$@" \
 		<stdin >"$name.raw" 2>"$name.err" 9>&- &
 	pid=$!
@@ -126,7 +130,7 @@ test_one() {
 	check "one: a clock source that is no PIT" grep -q -E 'clocksource (kvm-clock|tsc)' one.out
 	said one "pci 00:00.0 8086:1237 060000"
 	said one "pci 00:01.0 8086:7000 060100"
-	check "one: the disk is there" grep -q '^test: pci .* 1af4:1042 ' one.out
+	check "one: the disk is there" grep -q '^test: pci .* 1af4:1001 ' one.out
 	check "one: the disk has MSI-X" grep -q '^test: irq .*MSI.*virtio' one.out
 	said one "disk $(($(wc -c <disk.img) / 512)) sectors ro 0 serial bantam-0"
 	said one "verify ok"
@@ -286,6 +290,58 @@ test_exits() {
 	rm -f exits.img ./*.json hot.txt diff.txt pio
 }
 
+# features NAME WANTED UNWANTED: what the driver has negotiated of VIRTIO_F_EVENT_IDX (29),
+# VERSION_1 (32) and RING_PACKED (34)
+features() {
+	for bit in $2; do
+		check "$1: feature $bit" grep -q "^test: virtio .* features .*\<$bit\>.* end" "$1.out"
+	done
+	for bit in $3; do
+		check "$1: not feature $bit" \
+			sh -c 'grep "^test: virtio " "$1.out" | grep -v -q "\<$2\>"' sh "$1" "$bit"
+	done
+}
+
+# Every way to a paravirtual disk that a stock driver knows: the same disk.
+test_virtio() {
+	set -- packed packed=on '29 32 34' '' \
+		packed-flags packed=on,event-idx=off '32 34' 29 \
+		flags event-idx=off 32 '29 34' \
+		modern virtio=modern '29 32' 34 \
+		flr flr=on '29 32' 34 \
+		legacy virtio=legacy 29 '32 34' \
+		forced packed=on 29 '32 34'
+	while [ $# -gt 0 ]; do
+		way=virtio-$1
+		[ "$1" != forced ] || extra=virtio_pci.force_legacy=1
+		cp disk.img way.img
+		boot "$way" virtio,irqs,disk-info,disk-verify,disk-write:256,dio:mixed:4096:60:0:300 --cpus 2 \
+			--memory 128M --disk "path=way.img,$2" --exits="$way.json" --no-reboot
+		extra=
+		ended "$way" 0
+		features "$way" "$3" "$4"
+		said "$way" "verify ok"
+		check "$way: it has written" grep -q '^test: write ok ' "$way.out"
+		check "$way: requests of all kinds" grep -q '^dio op=mixed .*' "$way.out"
+		check "$way: MSI-X" grep -q '^test: irq .*MSI.*virtio' "$way.out"
+		[ $stalled = 0 ] || return
+		shift 4
+	done
+	# What both interfaces cost where only one is used: nothing.
+	cp disk.img way.img
+	boot virtio-both disk-info --cpus 1 --memory 128M --disk path=way.img --exits=both.json --no-reboot
+	ended virtio-both 0
+	boot virtio-modern disk-info --cpus 1 --memory 128M --disk path=way.img,virtio=modern \
+		--exits=modern.json --no-reboot
+	ended virtio-modern 0
+	for count in ports.register=config-data mmio.device=virtio-blk0; do
+		is "virtio: a transitional device costs what a modern one does: $count" \
+			"$(./jsonget both.json "total.$count.count")" \
+			"$(./jsonget modern.json "total.$count.count")"
+	done
+	rm -f way.img ./*.json
+}
+
 # SIGKILL in the middle of flushed writes: each one that the guest was told of is on the disk.
 test_kill() {
 	for round in 1 2 3; do
@@ -350,7 +406,8 @@ for test in "$@"; do
 	tap_n=0
 	LIMIT=60 # seconds a guest may take, unless its test says otherwise; most take about 5
 	say "$test begins"
-	"test_$test" >verdicts 2>&1
+	# shellcheck disable=SC2046
+	"test_${test%%:*}" $(echo "$test" | sed -n 's/^[^:]*://p') >verdicts 2>&1
 	if [ $stalled = 1 ]; then
 		tail -n 5 ./*.raw ./*.out ./*.err 2>/dev/null | tr -d '\r' | sed 's/^/# /' | tail -n 60
 		echo "# stalled: $test"

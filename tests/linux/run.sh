@@ -5,7 +5,8 @@
 # Usage: run.sh BANTAM GUESTS [TEST ...]
 #
 # BANTAM is the program, GUESTS the folder with jsonget; TEST picks some of: one two kill console
-# | exits big generic reboot panic pvh | ide ide4 memtest netboot | debian. Each of these parts runs in
+# | exits virtio big generic reboot panic pvh | ide ide4 memtest netboot | debian
+# | queues trim resize crash (crash:N: as many kills) | pit. Each of these parts runs in
 # a lab of its own (tests/lab), two at a time, or one after the other directly where this machine's
 # /dev/kvm can run a stock kernel; LINUX_LAB=1 asks for the lab. Prints TAP; at the end, how many labs and guests had to be started afresh.
 # TEST_OUT keeps what the tests left behind. BANTAM_CACHE is where downloads are kept.
@@ -42,13 +43,14 @@ give_up() {
 
 # --- what the guests need ---
 
-parts=("one two kill console" "exits big generic reboot panic pvh" "ide ide4 memtest netboot" "debian")
+parts=("one two kill console" "exits virtio big generic reboot panic pvh" "ide ide4 memtest netboot"
+	"debian" "queues trim resize crash" "pit")
 if [ $# -gt 0 ]; then
 	wanted=" $* "
 	for i in "${!parts[@]}"; do
 		part=
 		for test in ${parts[i]}; do
-			[[ $wanted != *" $test "* ]] || part+=" $test"
+			[[ $wanted =~ \ ($test(:[^ ]*)?)\  ]] && part+=" ${BASH_REMATCH[1]}"
 		done
 		parts[i]=${part# }
 	done
@@ -58,7 +60,7 @@ fi
 wants() {
 	local test
 	for test in "$@"; do
-		[[ " ${parts[*]} " != *" $test "* ]] || return 0
+		[[ ! " ${parts[*]} " =~ \ ${test}[\ :] ]] || return 0
 	done
 	return 1
 }
@@ -83,7 +85,7 @@ initramfs=(--init "$linux/init-test" --add "$folder/disktool:/bin/disktool")
 	"${initramfs[@]}" "$folder/initramfs" || give_up "no initramfs"
 "$linux/mkdisk.sh" "$folder/disk.img" 32M || give_up "no disk image"
 cp "$bantam" "$folder/bantam"
-cp "$guests/jsonget" "$top/tests/tap.sh" "$top"/tests/linux/{inside,pc}.sh "$kernel/vmlinuz" \
+cp "$guests/jsonget" "$top/tests/tap.sh" "$top"/tests/linux/{inside,pc,disks,pit}.sh "$kernel/vmlinuz" \
 	"$kernel/vmlinux" "$folder/"
 if wants generic; then
 	generic=$("$linux/fetch-kernel.sh" generic "$BANTAM_CACHE/kernel") || give_up "no generic kernel"
@@ -96,15 +98,29 @@ fi
 # What the parts with unmodified guests of a PC need is large, and lies in folders of their own.
 # All of a part's folder goes to its lab.
 if wants ide ide4; then
-	mkdir -p "$work/folder.2" "$work/tools"
+	mkdir -p "$work/folder.2"
 	need "initramfs" "$linux/mkinitramfs.sh" --kernel-dir "$kernel" \
 		--modules "virtio_pci virtio_blk ata_piix sd_mod sr_mod isofs ext4" \
 		"${initramfs[@]}" "$work/folder.2/initramfs-ide"
 	need "CD" "$linux/mkdisk.sh" "$work/folder.2/cd.iso"
+fi
+if wants queues trim resize crash; then
+	mkdir -p "$work/folder.4"
+	need "initramfs" "$linux/mkinitramfs.sh" --kernel-dir "$kernel" \
+		--modules "virtio_pci virtio_blk ata_piix sd_mod ext4" \
+		"${initramfs[@]}" "$work/folder.4/initramfs-disks"
+	need "qcow2 image: install the package qemu-utils" \
+		qemu-img create -q -f qcow2 "$work/folder.4/empty.qcow2" 64M
+fi
+if wants ide ide4 queues crash; then
+	mkdir "$work/tools"
 	need "fio" "$top/tests/lab/closure.sh" "$work/tools" fio
 	cp "$top"/tests/linux/*.fio "$work/tools/"
-	need "disk with fio" mke2fs -q -F -t ext4 -d "$work/tools" "$work/folder.2/tools.img" 128M
+	need "disk with fio" mke2fs -q -F -t ext4 -d "$work/tools" "$work/tools.img" 128M
 	rm -rf "$work/tools"
+	for folder_of in "$work/folder.2" "$work/folder.4"; do
+		[ ! -d "$folder_of" ] || cp -l "$work/tools.img" "$folder_of/"
+	done
 fi
 if wants memtest netboot; then
 	mkdir -p "$work/folder.2"
@@ -154,6 +170,7 @@ once() {
 		(cd "$copy" && LAB_OUT=$out timeout -k 5 600 sh inside.sh "$@") >"$log" 2>&1
 	else
 		[[ " $* " != *" debian "* ]] || with=(--with e2fsck)
+		[[ " $* " != *" crash"* ]] || with=(--with qemu-img)
 		"$top/tests/lab/lab" --timeout 600 --memory 7000 "${with[@]}" --out "$out" \
 			"$work/folder.$part" -- sh inside.sh "$@" >"$log" 2>&1
 	fi
@@ -192,7 +209,7 @@ part() {
 side_by_side=2
 [ $direct = 0 ] || side_by_side=1
 # The part that takes longest comes first.
-for i in 3 1 2 0; do
+for i in 3 4 1 2 0 5; do
 	: >"$work/$i.all"
 	[ "$(jobs -p -r | wc -l)" -lt $side_by_side ] || wait -n
 	part $i &

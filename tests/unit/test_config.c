@@ -64,7 +64,8 @@ static void test_everything(void **state)
 		  "--disk path=a,,b.img,if=virtio,format=raw,readonly=on,serial=abc"
 		  ",on-error=stop,iops=500,iops-burst=1000,bps=10M"
 		  ",engine=io_uring,cache=unsafe,sqpoll=on "
-		  "--disk serial=x=y,path=second,iops=off --serial file=/tmp/x --serial none --pit "
+		  "--disk serial=x=y,path=second,iops=off,queues=8,threads=2,poll=5000 --serial "
+		  "file=/tmp/x --serial none --pit "
 		  "none "
 		  "--exits=out.json --no-reboot --dump-dtb dtb");
 	assert_string_equal(p.err.text, "");
@@ -75,7 +76,7 @@ static void test_everything(void **state)
 	assert_int_equal(p.cfg.nr_disks, 2);
 	assert_string_equal(p.cfg.disks[0].path, "a,b.img");
 	assert_int_equal(p.cfg.disks[0].interface, DISK_VIRTIO);
-	assert_int_equal(p.cfg.disks[0].format, DISK_RAW);
+	assert_int_equal(p.cfg.disks[0].format, BLOCK_RAW);
 	assert_int_equal(p.cfg.disks[0].readonly, 1);
 	assert_string_equal(p.cfg.disks[0].serial, "abc");
 	assert_string_equal(p.cfg.disks[1].path, "second");
@@ -93,6 +94,11 @@ static void test_everything(void **state)
 	assert_int_equal(p.cfg.disks[0].rates.bps_burst, 0);
 	assert_int_equal(p.cfg.disks[1].on_error, DISK_REPORT);
 	assert_int_equal(p.cfg.disks[1].rates.iops, 0);
+	assert_int_equal(p.cfg.disks[0].queues, 0);
+	assert_int_equal(p.cfg.disks[0].poll_ns, 32000);
+	assert_int_equal(p.cfg.disks[1].queues, 8);
+	assert_int_equal(p.cfg.disks[1].threads, 2);
+	assert_int_equal(p.cfg.disks[1].poll_ns, 5000);
 	assert_int_equal(p.cfg.nr_serials, 2);
 	assert_int_equal(p.cfg.serials[0].kind, SERIAL_FILE);
 	assert_string_equal(p.cfg.serials[0].path, "/tmp/x");
@@ -102,6 +108,41 @@ static void test_everything(void **state)
 	assert_string_equal(p.cfg.exits_json, "out.json");
 	assert_true(p.cfg.no_reboot);
 	assert_string_equal(p.cfg.dump_dtb, "dtb");
+	config_free(&p.cfg);
+}
+
+static void test_virtio(void **state)
+{
+	struct parsed p;
+
+	(void)state;
+	parse(&p, "--kernel k --disk path=a --disk path=b,virtio=legacy,event-idx=off "
+		  "--disk path=c,bus=mmio,packed=on --disk path=d,virtio=modern,flr=on,packed=off");
+	assert_string_equal(p.err.text, "");
+	assert_int_equal(p.cfg.disks[0].bus, DISK_PCI);
+	assert_int_equal(p.cfg.disks[0].virtio, DISK_TRANSITIONAL);
+	assert_int_equal(p.cfg.disks[0].packed, 0);
+	assert_int_equal(p.cfg.disks[0].no_event_idx, 0);
+	assert_int_equal(p.cfg.disks[0].flr, 0);
+	assert_int_equal(p.cfg.disks[1].virtio, DISK_LEGACY);
+	assert_int_equal(p.cfg.disks[1].no_event_idx, 1);
+	assert_int_equal(p.cfg.disks[2].bus, DISK_MMIO);
+	assert_int_equal(p.cfg.disks[2].packed, 1);
+	assert_int_equal(p.cfg.disks[3].virtio, DISK_MODERN);
+	assert_int_equal(p.cfg.disks[3].flr, 1);
+	assert_int_equal(config_nr_mmio(&p.cfg), 1);
+	config_free(&p.cfg);
+	parse(&p, "--kernel k --disk path=0,bus=mmio --disk path=1,bus=mmio --disk path=2,bus=mmio "
+		  "--disk path=3,bus=mmio --disk path=4,bus=mmio --disk path=5,bus=mmio "
+		  "--disk path=6,bus=mmio --disk path=7,bus=mmio --disk path=8");
+	assert_int_equal(p.result, CONFIG_RUN);
+	assert_int_equal(config_nr_mmio(&p.cfg), 8);
+	config_free(&p.cfg);
+	parse(&p, "--kernel k --disk path=0,bus=mmio --disk path=1,bus=mmio --disk path=2,bus=mmio "
+		  "--disk path=3,bus=mmio --disk path=4,bus=mmio --disk path=5,bus=mmio "
+		  "--disk path=6,bus=mmio --disk path=7,bus=mmio --disk path=8,bus=mmio");
+	assert_int_equal(p.result, CONFIG_USAGE);
+	assert_non_null(strstr(p.err.text, "8"));
 	config_free(&p.cfg);
 }
 
@@ -202,11 +243,17 @@ static void test_mistakes(void **state)
 		{ "--kernel k --disk path=a,sqpoll=1", { "sqpoll=1", "off, on" } },
 		{ "--kernel k --disk path=a,sqpoll=on,engine=sync",
 		  { "sqpoll=on", "engine=io_uring" } },
+		{ "--kernel k --disk path=a,queues=17", { "queues=17", "1 to 16" } },
+		{ "--kernel k --disk path=a,queues=2,threads=3", { "threads=3", "2 queues" } },
+		{ "--kernel k --disk path=a,poll=1000001", { "poll=1000001", "auto, off" } },
+		{ "--kernel k --disk path=a,poll=on", { "poll=on", "auto, off" } },
+		{ "--kernel k --disk path=a,if=ide,queues=2", { "queues", "if=virtio" } },
 		{ "--kernel k --disk path=a,path=b", { "path", "twice" } },
 		{ "--kernel k --disk path=", { "path=", "missing" } },
 		{ "--kernel k --disk if=virtio", { "path=FILE", "missing" } },
 		{ "--kernel k --disk path=a,if=scsi", { "if=scsi", "virtio" } },
-		{ "--kernel k --disk path=a,format=vmdk", { "format=vmdk", "raw" } },
+		{ "--kernel k --disk path=a,format=vmdk", { "format=vmdk", "raw, qcow2" } },
+		{ "--kernel k --disk path=a,backing=on", { "backing=on", "format=qcow2" } },
 		{ "--kernel k --disk path=a,readonly=maybe", { "readonly=maybe", "off, on" } },
 		{ "--kernel k --disk path=a,serial=123456789012345678901",
 		  { "serial", "at most 20" } },
@@ -218,7 +265,12 @@ static void test_mistakes(void **state)
 		{ "--kernel k --serial none --serial none --serial none --serial none --serial "
 		  "none",
 		  { "--serial", "4" } },
-		{ "--kernel k --pit user", { "--pit=user", "kernel, none" } },
+		{ "--kernel k --pit fast", { "--pit=fast", "user, kernel, none" } },
+		{ "--kernel k --pit none,max-hz=1", { "--pit none,max-hz=1", "only user" } },
+		{ "--kernel k --pit user,max-hz=0", { "max-hz=0", "1 to 20000" } },
+		{ "--kernel k --pit user,time=slow", { "time=slow", "keep, dilate" } },
+		{ "--kernel k --pit user,lost-ticks=all",
+		  { "lost-ticks=all", "catchup, delay, discard" } },
 		{ "--firmware", { "--firmware", "missing", "seabios" } },
 		{ "--firmware f --kernel k", { "--firmware f", "--kernel k", "without" } },
 		{ "--firmware f --initrd i", { "--initrd", "needs --kernel" } },
@@ -269,6 +321,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_everything),
+		cmocka_unit_test(test_virtio),
 		cmocka_unit_test(test_firmware),
 		cmocka_unit_test(test_exits_takes_no_next_word),
 		cmocka_unit_test(test_empty_append),

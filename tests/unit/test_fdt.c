@@ -220,6 +220,26 @@ static void test_pci(void **state)
 	mem_destroy(&t.mem);
 }
 
+static void test_virtio_mmio(void **state)
+{
+	struct tree t;
+
+	(void)state;
+	build(&t, 64 * MIB, 1, ALL, 0);
+	assert_false(exists(&t, "/virtio@fec80000"));
+	t.cfg.nr_virtio_mmio = 2;
+	assert_true(firmware_fdt_build(&t.cfg, &t.mem, 0, t.fdt, sizeof(t.fdt)) > 0);
+	check_string(&t, "/virtio@fec80000", "compatible", "virtio,mmio");
+	CHECK_CELLS(&t, "/virtio@fec80000", "reg", 0, 0xfec80000, 0, 0x200);
+	CHECK_CELLS(&t, "/virtio@fec80000", "interrupts", 16, 2);
+	CHECK_CELLS(&t, "/virtio@fec80200", "reg", 0, 0xfec80200, 0, 0x200);
+	CHECK_CELLS(&t, "/virtio@fec80200", "interrupts", 17, 2);
+	assert_false(exists(&t, "/virtio@fec80400"));
+	t.cfg.nr_virtio_mmio = 9;
+	assert_int_equal(firmware_fdt_build(&t.cfg, &t.mem, 0, t.fdt, sizeof(t.fdt)), -EINVAL);
+	mem_destroy(&t.mem);
+}
+
 static void test_no_room(void **state)
 {
 	static struct tree t;
@@ -278,10 +298,10 @@ static void test_dtc(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_memory), cmocka_unit_test(test_cpus),
-		cmocka_unit_test(test_chosen), cmocka_unit_test(test_devices),
-		cmocka_unit_test(test_pci),    cmocka_unit_test(test_no_room),
-		cmocka_unit_test(test_dtc),
+		cmocka_unit_test(test_memory),      cmocka_unit_test(test_cpus),
+		cmocka_unit_test(test_chosen),      cmocka_unit_test(test_devices),
+		cmocka_unit_test(test_virtio_mmio), cmocka_unit_test(test_pci),
+		cmocka_unit_test(test_no_room),     cmocka_unit_test(test_dtc),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -97,6 +97,30 @@ bool vdrv_probe(struct vdrv *d, struct bus *bus, struct mem *mem, unsigned devfn
 	return d->common.length && d->notify.length && d->isr.length;
 }
 
+bool vdrv_probe_legacy(struct vdrv *d, struct bus *bus, struct mem *mem, unsigned devfn)
+{
+	*d = (struct vdrv){ .kind = VDRV_LEGACY, .bus = bus, .mem = mem, .devfn = devfn };
+	d->regs = window(d, 0, 0, 0x80);
+	return d->regs.space == BUS_PIO && d->regs.addr;
+}
+
+bool vdrv_probe_mmio(struct vdrv *d, struct bus *bus, struct mem *mem, uint64_t base)
+{
+	*d = (struct vdrv){ .kind = VDRV_MMIO, .bus = bus, .mem = mem };
+	d->regs = (struct vdrv_window){ .space = BUS_MMIO, .addr = base, .length = 0x200 };
+	return vdrv_reg_in(d, 0, 4) == 0x74726976 && vdrv_reg_in(d, 4, 4) == 2;
+}
+
+uint32_t vdrv_reg_in(struct vdrv *d, unsigned reg, unsigned width)
+{
+	return (uint32_t)space_in(d->bus, d->regs.space, d->regs.addr + reg, width);
+}
+
+void vdrv_reg_out(struct vdrv *d, unsigned reg, unsigned width, uint32_t v)
+{
+	space_out(d->bus, d->regs.space, d->regs.addr + reg, width, v);
+}
+
 uint32_t vdrv_common_in(struct vdrv *d, unsigned reg, unsigned width)
 {
 	return (uint32_t)space_in(d->bus, d->common.space, d->common.addr + reg, width);
@@ -109,46 +133,93 @@ void vdrv_common_out(struct vdrv *d, unsigned reg, unsigned width, uint32_t v)
 
 uint64_t vdrv_device_in(struct vdrv *d, unsigned reg, unsigned width)
 {
+	if (d->kind == VDRV_MMIO)
+		return vdrv_reg_in(d, 0x100 + reg, width);
+	/* A legacy driver of these tests leaves MSI-X off. */
+	if (d->kind == VDRV_LEGACY)
+		return vdrv_reg_in(d, 0x14 + reg, width);
 	return space_in(d->bus, d->device.space, d->device.addr + reg, width);
 }
 
 uint8_t vdrv_status(struct vdrv *d)
 {
+	if (d->kind == VDRV_MMIO)
+		return (uint8_t)vdrv_reg_in(d, 0x70, 4);
+	if (d->kind == VDRV_LEGACY)
+		return (uint8_t)vdrv_reg_in(d, 0x12, 1);
 	return (uint8_t)vdrv_common_in(d, 0x14, 1);
 }
 
 void vdrv_set_status(struct vdrv *d, uint8_t status)
 {
-	vdrv_common_out(d, 0x14, 1, status);
+	if (d->kind == VDRV_MMIO)
+		vdrv_reg_out(d, 0x70, 4, status);
+	else if (d->kind == VDRV_LEGACY)
+		vdrv_reg_out(d, 0x12, 1, status);
+	else
+		vdrv_common_out(d, 0x14, 1, status);
 }
 
 uint8_t vdrv_isr(struct vdrv *d)
 {
-	return (uint8_t)space_in(d->bus, d->isr.space, d->isr.addr, 1);
+	uint8_t isr;
+
+	if (d->kind == VDRV_LEGACY)
+		return (uint8_t)vdrv_reg_in(d, 0x13, 1);
+	if (d->kind == VDRV_MODERN)
+		return (uint8_t)space_in(d->bus, d->isr.space, d->isr.addr, 1);
+	isr = (uint8_t)vdrv_reg_in(d, 0x60, 4);
+	vdrv_reg_out(d, 0x64, 4, isr);
+	return isr;
+}
+
+/* A word of what the device offers, or of what the driver takes. */
+static uint32_t feature_in(struct vdrv *d, unsigned word)
+{
+	if (d->kind == VDRV_LEGACY)
+		return word ? 0 : vdrv_reg_in(d, 0, 4);
+	if (d->kind == VDRV_MMIO) {
+		vdrv_reg_out(d, 0x14, 4, word);
+		return vdrv_reg_in(d, 0x10, 4);
+	}
+	vdrv_common_out(d, 0x00, 4, word);
+	return vdrv_common_in(d, 0x04, 4);
+}
+
+static void feature_out(struct vdrv *d, unsigned word, uint32_t v)
+{
+	if (d->kind == VDRV_LEGACY) {
+		if (!word)
+			vdrv_reg_out(d, 4, 4, v);
+	} else if (d->kind == VDRV_MMIO) {
+		vdrv_reg_out(d, 0x24, 4, word);
+		vdrv_reg_out(d, 0x20, 4, v);
+	} else {
+		vdrv_common_out(d, 0x08, 4, word);
+		vdrv_common_out(d, 0x0c, 4, v);
+	}
 }
 
 uint64_t vdrv_features(struct vdrv *d)
 {
-	uint64_t v;
-
-	vdrv_common_out(d, 0x00, 4, 0);
-	v = vdrv_common_in(d, 0x04, 4);
-	vdrv_common_out(d, 0x00, 4, 1);
-	return v | (uint64_t)vdrv_common_in(d, 0x04, 4) << 32;
+	return feature_in(d, 0) | (uint64_t)feature_in(d, 1) << 32;
 }
 
 bool vdrv_start(struct vdrv *d, uint64_t features)
 {
-	uint32_t command = pci_cfg_in(d->bus, d->devfn, PCI_COMMAND, 2);
+	if (d->kind != VDRV_MMIO) {
+		uint32_t command = pci_cfg_in(d->bus, d->devfn, PCI_COMMAND, 2);
 
-	pci_cfg_out(d->bus, d->devfn, PCI_COMMAND, 2, command | PCI_COMMAND_MASTER);
+		pci_cfg_out(d->bus, d->devfn, PCI_COMMAND, 2, command | PCI_COMMAND_MASTER);
+	}
 	vdrv_set_status(d, 0);
 	vdrv_set_status(d, VIRTIO_STATUS_ACKNOWLEDGE);
 	vdrv_set_status(d, VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER);
-	vdrv_common_out(d, 0x08, 4, 0);
-	vdrv_common_out(d, 0x0c, 4, (uint32_t)features);
-	vdrv_common_out(d, 0x08, 4, 1);
-	vdrv_common_out(d, 0x0c, 4, (uint32_t)(features >> 32));
+	feature_out(d, 0, (uint32_t)features);
+	feature_out(d, 1, (uint32_t)(features >> 32));
+	d->features = features;
+	if (d->kind == VDRV_LEGACY)
+		return true;
 	vdrv_set_status(d, vdrv_status(d) | VIRTIO_STATUS_FEATURES_OK);
 	return vdrv_status(d) & VIRTIO_STATUS_FEATURES_OK;
 }
@@ -158,9 +229,10 @@ static uint64_t avail_at(uint16_t size)
 	return 16ull * size;
 }
 
+/* On the next page, as a legacy driver has to place it (2.7.2). */
 static uint64_t used_at(uint16_t size)
 {
-	return align_up(avail_at(size) + 6 + 2ull * size, 4);
+	return align_up(avail_at(size) + 6 + 2ull * size, PAGE_SIZE_4K);
 }
 
 uint64_t vdrv_queue_bytes(uint16_t size)
@@ -168,14 +240,8 @@ uint64_t vdrv_queue_bytes(uint16_t size)
 	return align_up(used_at(size) + 6 + 8ull * size, PAGE_SIZE_4K);
 }
 
-static void out64(struct vdrv *d, unsigned reg, uint64_t v)
-{
-	vdrv_common_out(d, reg, 4, (uint32_t)v);
-	vdrv_common_out(d, reg + 4, 4, (uint32_t)(v >> 32));
-}
-
-void vdrv_queue_setup(struct vdrv *d, struct vdrv_queue *q, unsigned index, uint16_t size,
-		      uint64_t gpa, bool event_idx)
+void vdrv_queue_init(struct vdrv *d, struct vdrv_queue *q, uint16_t size, uint64_t gpa, bool packed,
+		     bool event_idx)
 {
 	void *ring = mem_at(d->mem, gpa, vdrv_queue_bytes(size));
 
@@ -183,21 +249,67 @@ void vdrv_queue_setup(struct vdrv *d, struct vdrv_queue *q, unsigned index, uint
 		memset(ring, 0, vdrv_queue_bytes(size));
 	*q = (struct vdrv_queue){
 		.d = d,
-		.index = index,
 		.size = size,
 		.desc = gpa,
-		.avail = gpa + avail_at(size),
+		.avail = align_up(gpa + avail_at(size), 4),
 		.used = gpa + used_at(size),
+		.avail_idx = virtq_start_position(packed),
+		.last_used = virtq_start_position(packed),
+		.packed = packed,
 		.event_idx = event_idx,
 	};
-	vdrv_common_out(d, 0x16, 2, index);
-	vdrv_common_out(d, 0x18, 2, size);
-	vdrv_common_out(d, 0x1a, 2, d->msix_cap ? index + 1 : 0xffff);
-	out64(d, 0x20, q->desc);
-	out64(d, 0x28, q->avail);
-	out64(d, 0x30, q->used);
+}
+
+static void common_out64(struct vdrv *d, unsigned reg, uint64_t v)
+{
+	vdrv_common_out(d, reg, 4, (uint32_t)v);
+	vdrv_common_out(d, reg + 4, 4, (uint32_t)(v >> 32));
+}
+
+static void modern_queue(struct vdrv *d, struct vdrv_queue *q)
+{
+	vdrv_common_out(d, 0x16, 2, q->index);
+	vdrv_common_out(d, 0x18, 2, q->size);
+	vdrv_common_out(d, 0x1a, 2, d->msix_cap ? q->index + 1 : 0xffff);
+	common_out64(d, 0x20, q->desc);
+	common_out64(d, 0x28, q->avail);
+	common_out64(d, 0x30, q->used);
 	q->doorbell = d->notify.addr + vdrv_common_in(d, 0x1e, 2) * d->notify_multiplier;
 	vdrv_common_out(d, 0x1c, 2, 1);
+}
+
+static void mmio_out64(struct vdrv *d, unsigned reg, uint64_t v)
+{
+	vdrv_reg_out(d, reg, 4, (uint32_t)v);
+	vdrv_reg_out(d, reg + 4, 4, (uint32_t)(v >> 32));
+}
+
+static void mmio_queue(struct vdrv *d, struct vdrv_queue *q)
+{
+	vdrv_reg_out(d, 0x30, 4, q->index);
+	vdrv_reg_out(d, 0x38, 4, q->size);
+	mmio_out64(d, 0x80, q->desc);
+	mmio_out64(d, 0x90, q->avail);
+	mmio_out64(d, 0xa0, q->used);
+	q->doorbell = d->regs.addr + 0x50;
+	vdrv_reg_out(d, 0x44, 4, 1);
+}
+
+void vdrv_queue_setup(struct vdrv *d, struct vdrv_queue *q, unsigned index, uint16_t size,
+		      uint64_t gpa, bool event_idx)
+{
+	vdrv_queue_init(d, q, size, gpa, d->features & VIRTIO_F_RING_PACKED, event_idx);
+	q->index = index;
+	if (d->kind == VDRV_MODERN) {
+		modern_queue(d, q);
+	} else if (d->kind == VDRV_MMIO) {
+		mmio_queue(d, q);
+	} else {
+		/* Its size is the device's to say. */
+		vdrv_reg_out(d, 0x0e, 2, index);
+		q->doorbell = d->regs.addr + 0x10;
+		vdrv_reg_out(d, 0x08, 4, (uint32_t)(gpa / PAGE_SIZE_4K));
+	}
 }
 
 void vdrv_driver_ok(struct vdrv *d)
@@ -241,7 +353,60 @@ void vdrv_offer(struct vdrv_queue *q, uint16_t head)
 	__atomic_store_n(ring16(q, q->avail + 2), q->avail_idx, __ATOMIC_RELEASE);
 }
 
-uint16_t vdrv_add(struct vdrv_queue *q, const struct vdrv_seg *segs, unsigned n, uint64_t indirect)
+uint16_t vdrv_avail_flags(const struct vdrv_queue *q)
+{
+	return q->avail_idx & VIRTQ_WRAP ? VIRTQ_DESC_F_AVAIL : VIRTQ_DESC_F_USED;
+}
+
+uint16_t vdrv_place_add(const struct vdrv_queue *q, uint16_t place, unsigned n)
+{
+	unsigned index = (place & (VIRTQ_WRAP - 1u)) + n;
+	bool round = index >= q->size;
+
+	return (uint16_t)((index - (round ? q->size : 0)) |
+			  ((place & VIRTQ_WRAP) ^ (round ? VIRTQ_WRAP : 0)));
+}
+
+static void packed_desc(struct vdrv_queue *q, uint64_t table, unsigned i,
+			const struct vdrv_seg *seg, uint16_t id, uint16_t flags)
+{
+	const struct virtq_packed_desc d = { seg->gpa, seg->len, id, flags };
+
+	(void)!mem_write(q->d->mem, table + i * sizeof(d), &d, sizeof(d));
+}
+
+/* The first descriptor's flags are written last, when all behind it is there. */
+static uint16_t packed_add(struct vdrv_queue *q, const struct vdrv_seg *segs, unsigned n,
+			   uint64_t indirect)
+{
+	const struct vdrv_seg table = { indirect, n * 16, false };
+	unsigned first = q->avail_idx & (VIRTQ_WRAP - 1), places = indirect ? 1 : n;
+	uint16_t id = 0, first_flags = 0;
+
+	while (id + 1 < VDRV_MAX_SIZE && q->chain[id])
+		id++;
+	q->chain[id] = (uint16_t)places;
+	for (unsigned i = 0; i < n && indirect; i++)
+		packed_desc(q, indirect, i, &segs[i], 0, segs[i].write ? VIRTQ_DESC_F_WRITE : 0);
+	for (unsigned i = 0; i < places; i++) {
+		const struct vdrv_seg *seg = indirect ? &table : &segs[i];
+		uint16_t flags = vdrv_avail_flags(q);
+
+		flags |= indirect ? VIRTQ_DESC_F_INDIRECT : 0;
+		flags |= seg->write ? VIRTQ_DESC_F_WRITE : 0;
+		flags |= i + 1 < places ? VIRTQ_DESC_F_NEXT : 0;
+		if (!i)
+			first_flags = flags;
+		packed_desc(q, q->desc, q->avail_idx & (VIRTQ_WRAP - 1), seg, id,
+			    i ? flags : flags ^ (VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED));
+		q->avail_idx = vdrv_place_add(q, q->avail_idx, 1);
+	}
+	__atomic_store_n(ring16(q, q->desc + first * 16ull + 14), first_flags, __ATOMIC_RELEASE);
+	return id;
+}
+
+static uint16_t split_add(struct vdrv_queue *q, const struct vdrv_seg *segs, unsigned n,
+			  uint64_t indirect)
 {
 	uint16_t head = q->next_desc;
 
@@ -264,9 +429,38 @@ uint16_t vdrv_add(struct vdrv_queue *q, const struct vdrv_seg *segs, unsigned n,
 	return head;
 }
 
+uint16_t vdrv_add(struct vdrv_queue *q, const struct vdrv_seg *segs, unsigned n, uint64_t indirect)
+{
+	return q->packed ? packed_add(q, segs, n, indirect) : split_add(q, segs, n, indirect);
+}
+
 void vdrv_kick(struct vdrv_queue *q)
 {
-	space_out(q->d->bus, q->d->notify.space, q->doorbell, 2, q->index);
+	struct vdrv *d = q->d;
+
+	if (d->kind == VDRV_MODERN)
+		space_out(d->bus, d->notify.space, q->doorbell, 2, q->index);
+	else
+		space_out(d->bus, d->regs.space, q->doorbell, d->kind == VDRV_MMIO ? 4 : 2,
+			  q->index);
+}
+
+/* A place's distance from the start of a round in which the wrap counter is 1. */
+static unsigned place_linear(const struct vdrv_queue *q, uint16_t place)
+{
+	return (place & (VIRTQ_WRAP - 1u)) + (place & VIRTQ_WRAP ? 0 : q->size);
+}
+
+static bool packed_wants_kick(struct vdrv_queue *q, uint16_t old)
+{
+	uint16_t event = __atomic_load_n(ring16(q, q->used), __ATOMIC_RELAXED);
+	uint16_t flags = __atomic_load_n(ring16(q, q->used + 2), __ATOMIC_RELAXED);
+	unsigned round = 2u * q->size, from = place_linear(q, old);
+
+	if (flags != VIRTQ_EVENT_DESC)
+		return flags == VIRTQ_EVENT_ENABLE;
+	return (place_linear(q, event) + round - from) % round <
+	       (place_linear(q, q->avail_idx) + round - from) % round;
 }
 
 bool vdrv_wants_kick(struct vdrv_queue *q, uint16_t old_idx)
@@ -274,6 +468,8 @@ bool vdrv_wants_kick(struct vdrv_queue *q, uint16_t old_idx)
 	uint16_t event;
 
 	atomic_thread_fence(memory_order_seq_cst);
+	if (q->packed)
+		return packed_wants_kick(q, old_idx);
 	if (!q->event_idx)
 		return !(__atomic_load_n(ring16(q, q->used), __ATOMIC_RELAXED) &
 			 VIRTQ_USED_F_NO_NOTIFY);
@@ -281,20 +477,59 @@ bool vdrv_wants_kick(struct vdrv_queue *q, uint16_t old_idx)
 	return (uint16_t)(q->avail_idx - event - 1) < (uint16_t)(q->avail_idx - old_idx);
 }
 
-bool vdrv_used(struct vdrv_queue *q, uint32_t *id, uint32_t *len, unsigned ms)
+void vdrv_set_event(struct vdrv_queue *q, unsigned flags, uint16_t event)
+{
+	if (q->packed) {
+		*ring16(q, q->avail) = event;
+		*ring16(q, q->avail + 2) = (uint16_t)flags;
+	} else if (q->event_idx) {
+		*ring16(q, q->avail + 4 + 2 * q->size) = event;
+	} else {
+		*ring16(q, q->avail) =
+			flags == VIRTQ_EVENT_DISABLE ? VIRTQ_AVAIL_F_NO_INTERRUPT : 0;
+	}
+}
+
+static bool split_used(struct vdrv_queue *q, uint32_t *id, uint32_t *len)
 {
 	uint64_t elem = q->used + 4 + 8 * (q->last_used % q->size);
-	struct timespec nap = { 0, 50000 };
 	uint32_t v[2];
 
+	if (__atomic_load_n(ring16(q, q->used + 2), __ATOMIC_ACQUIRE) == q->last_used)
+		return false;
+	(void)!mem_read(q->d->mem, elem, v, sizeof(v));
+	*id = v[0];
+	*len = v[1];
+	q->last_used++;
+	return true;
+}
+
+static bool packed_used(struct vdrv_queue *q, uint32_t *id, uint32_t *len)
+{
+	uint64_t at = q->desc + (q->last_used & (VIRTQ_WRAP - 1)) * 16ull;
+	uint16_t flags = __atomic_load_n(ring16(q, at + 14), __ATOMIC_ACQUIRE);
+	bool wrap = q->last_used & VIRTQ_WRAP;
+	struct virtq_packed_desc d;
+
+	if (!!(flags & VIRTQ_DESC_F_AVAIL) != wrap || !!(flags & VIRTQ_DESC_F_USED) != wrap)
+		return false;
+	(void)!mem_read(q->d->mem, at, &d, sizeof(d));
+	*id = d.id;
+	*len = d.len;
+	if (d.id < VDRV_MAX_SIZE) {
+		q->last_used = vdrv_place_add(q, q->last_used, q->chain[d.id]);
+		q->chain[d.id] = 0;
+	}
+	return true;
+}
+
+bool vdrv_used(struct vdrv_queue *q, uint32_t *id, uint32_t *len, unsigned ms)
+{
+	struct timespec nap = { 0, 50000 };
+
 	for (unsigned i = 0; i <= ms * 20; i++) {
-		if (__atomic_load_n(ring16(q, q->used + 2), __ATOMIC_ACQUIRE) != q->last_used) {
-			(void)!mem_read(q->d->mem, elem, v, sizeof(v));
-			*id = v[0];
-			*len = v[1];
-			q->last_used++;
+		if (q->packed ? packed_used(q, id, len) : split_used(q, id, len))
 			return true;
-		}
 		if (ms)
 			nanosleep(&nap, NULL);
 	}
