@@ -9,7 +9,7 @@
 #	build	with gcc, with clang, and with ASan and UBSan, warnings as errors
 #	unit	cmocka, as gcc and as the sanitizers have built it
 #	fuzz	each fuzz target for a short while, with a fixed seed
-#	guest	bare-metal guests on /dev/kvm, under each of the three builds
+#	guest	bare-metal guests on /dev/kvm, under each of the three builds; and killed at random
 #	cli	the user's mistakes, the terminal, make install, the manual page
 #	linux	stock Linux in the lab
 #
@@ -241,6 +241,9 @@ group_guest() {
 		TEST_OUT=$logs/guest/$flavour.out tap guest/$flavour 400 \
 			tests/guest/run.sh build/$flavour/bantam build/$flavour/guests
 	done
+	need guest gcc || return
+	TEST_OUT=$logs/guest/kills.out tap guest/kills 400 \
+		tests/guest/kills.sh build/gcc/bantam build/gcc/guests 20
 }
 
 group_cli() {
