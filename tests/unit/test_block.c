@@ -280,6 +280,30 @@ static void test_bytes(void **state)
 	close(fd);
 }
 
+/* Another may have it at once: an io_uring, which has the file open, outlives its close. */
+static void test_let_go(void **state)
+{
+	struct fixture *f = *state;
+	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	char w[512] = "bytes";
+	int fd;
+
+	make_image(f, 8192);
+	for (unsigned i = 0; i < 5; i++) {
+		assert_int_equal(open_image(f, false, &f->b), 0);
+		assert_int_equal(disk_write(disk(f), 0, w, sizeof(w)), 0);
+		disk_fini(&f->d);
+		f->has_queue = false;
+		block_destroy(f->b);
+		f->b = NULL;
+		fd = open(f->path, O_RDONLY | O_CLOEXEC);
+		assert_int_equal(fcntl(fd, F_OFD_GETLK, &fl), 0);
+		assert_int_equal(fl.l_type, F_UNLCK);
+		fl.l_type = F_WRLCK;
+		close(fd);
+	}
+}
+
 static void test_readonly_write(void **state)
 {
 	struct fixture *f = *state;
@@ -542,6 +566,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_lock, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_lock_names_holder, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bytes, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_let_go, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_readonly_write, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_discard_frees, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_limits, setup, teardown),
