@@ -16,12 +16,33 @@ void bus_destroy(struct bus *bus)
 	pthread_rwlock_destroy(&bus->lock);
 }
 
+/* Tells the host's kernel of the runs of ports in a range where writes may be posted. */
+static void post_range(const struct bus *bus, const struct bus_range *r, bool add)
+{
+	uint64_t run = 0;
+
+	if (!bus->accel.post || !r->ops->posted)
+		return;
+	for (uint64_t i = 0; i <= r->len; i++) {
+		if (i < r->len && r->ops->posted(r->dev, r->offset + i)) {
+			run++;
+			continue;
+		}
+		if (run)
+			bus->accel.post(bus->accel.ctx, r->base + i - run, run, add);
+		run = 0;
+	}
+}
+
 int bus_set_accel(struct bus *bus, const struct bus_accel *accel)
 {
+	const struct bus_table *pio = &bus->tables[BUS_PIO];
 	int ret = 0;
 
 	pthread_rwlock_wrlock(&bus->lock);
 	bus->accel = *accel;
+	for (unsigned i = 0; i < pio->nr_ranges; i++)
+		post_range(bus, &pio->ranges[i], true);
 	for (unsigned s = 0; s < BUS_NR_SPACES && !ret; s++)
 		for (unsigned i = 0; i < bus->tables[s].nr_eventfds && !ret; i++)
 			ret = accel->eventfd(accel->ctx, s, &bus->tables[s].eventfds[i], true);
@@ -68,6 +89,8 @@ int bus_add_at(struct bus *bus, enum bus_space space, uint64_t base, uint64_t le
 			(t->nr_ranges - i) * sizeof(t->ranges[0]));
 		t->ranges[i] = (struct bus_range){ base, len, dev, ops, offset };
 		t->nr_ranges++;
+		if (space == BUS_PIO)
+			post_range(bus, &t->ranges[i], true);
 	}
 	pthread_rwlock_unlock(&bus->lock);
 	return ret;
@@ -89,6 +112,8 @@ int bus_remove(struct bus *bus, enum bus_space space, uint64_t base)
 	unsigned i = range_after(t, base);
 
 	if (i < t->nr_ranges && t->ranges[i].base == base) {
+		if (space == BUS_PIO)
+			post_range(bus, &t->ranges[i], false);
 		t->nr_ranges--;
 		memmove(&t->ranges[i], &t->ranges[i + 1],
 			(t->nr_ranges - i) * sizeof(t->ranges[0]));
@@ -230,11 +255,18 @@ static unsigned hole_width(const struct bus_range *hole, unsigned left)
 	return hole->len && hole->len < left ? (unsigned)hole->len : left;
 }
 
+void bus_sync(struct bus *bus)
+{
+	if (bus->accel.sync)
+		bus->accel.sync(bus->accel.ctx);
+}
+
 bool bus_read(struct bus *bus, enum bus_space space, uint64_t addr, void *data, unsigned width)
 {
 	uint8_t *p = data;
 	bool claimed = true;
 
+	bus_sync(bus);
 	while (width) {
 		struct bus_range r;
 		unsigned w = 1;
@@ -258,8 +290,8 @@ bool bus_read(struct bus *bus, enum bus_space space, uint64_t addr, void *data, 
 	return claimed;
 }
 
-bool bus_write(struct bus *bus, enum bus_space space, uint64_t addr, const void *data,
-	       unsigned width)
+static bool write_now(struct bus *bus, enum bus_space space, uint64_t addr, const void *data,
+		      unsigned width)
 {
 	const struct bus_eventfd whole = {
 		.addr = addr,
@@ -296,12 +328,26 @@ bool bus_write(struct bus *bus, enum bus_space space, uint64_t addr, const void 
 	return claimed;
 }
 
+bool bus_write(struct bus *bus, enum bus_space space, uint64_t addr, const void *data,
+	       unsigned width)
+{
+	bus_sync(bus);
+	return write_now(bus, space, addr, data, width);
+}
+
+void bus_write_posted(struct bus *bus, uint64_t port, const void *data, unsigned width)
+{
+	atomic_fetch_add_explicit(&bus->posted, 1, memory_order_relaxed);
+	(void)write_now(bus, BUS_PIO, port, data, width);
+}
+
 bool bus_read_rep(struct bus *bus, enum bus_space space, uint64_t addr, void *buf, unsigned width,
 		  unsigned count)
 {
 	struct bus_range r;
 	bool claimed = true;
 
+	bus_sync(bus);
 	if (bus_lookup(bus, space, addr, NULL, &r) == LOOKUP_RANGE && r.ops->read_rep) {
 		uint64_t offset = addr - r.base + r.offset;
 
@@ -323,6 +369,7 @@ bool bus_write_rep(struct bus *bus, enum bus_space space, uint64_t addr, const v
 	struct bus_range r;
 	bool claimed = true;
 
+	bus_sync(bus);
 	if (bus_lookup(bus, space, addr, NULL, &r) == LOOKUP_RANGE && r.ops->write_rep &&
 	    !eventfd_at(bus, space, addr)) {
 		uint64_t offset = addr - r.base + r.offset;
@@ -338,6 +385,24 @@ bool bus_write_rep(struct bus *bus, enum bus_space space, uint64_t addr, const v
 		claimed &=
 			bus_write(bus, space, addr, (const char *)buf + (size_t)i * width, width);
 	return claimed;
+}
+
+bool bus_claimed(struct bus *bus, enum bus_space space, uint64_t addr, unsigned len)
+{
+	struct bus_range r;
+
+	while (len) {
+		uint64_t room;
+
+		if (bus_lookup(bus, space, addr, NULL, &r) != LOOKUP_RANGE)
+			return false;
+		room = r.len - (addr - r.base);
+		if (room >= len)
+			return true;
+		addr += room;
+		len -= (unsigned)room;
+	}
+	return true;
 }
 
 bool bus_name(struct bus *bus, enum bus_space space, uint64_t addr, bool write, const char **dev,

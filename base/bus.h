@@ -10,6 +10,11 @@
  * Threads: any vCPU may access while another moves a range (a PCI BAR). The lock
  * guards the tables; it is not held while a handler runs, but the device's own
  * lock is. A handler may therefore add and remove ranges.
+ *
+ * Posted writes: where a device says that a write has no effect until a later access, the
+ * host's kernel may keep it back and let the guest run on. Whatever could tell the difference
+ * comes through here first: every access lets what was kept back take effect before it, in
+ * order, and bus_sync() does it for those who look at a device by another way.
  */
 #ifndef BASE_BUS_H
 #define BASE_BUS_H
@@ -47,6 +52,14 @@ struct bus_ops {
 	 * answer, without the device's lock: it must not depend on state.
 	 */
 	const char *(*reg_name)(const struct device *dev, uint64_t offset, bool write);
+
+	/*
+	 * Optional: a write there may be posted, as it shows in nothing but later accesses: in
+	 * no interrupt, no memory, no other device. Ports only; asked once, when the range is
+	 * added, without the device's lock. A device whose state also changes by itself, on a
+	 * thread that is no vCPU's, calls bus_sync() before that.
+	 */
+	bool (*posted)(const struct device *dev, uint64_t offset);
 };
 
 struct bus_range {
@@ -71,9 +84,15 @@ struct bus_eventfd {
 	int fd;
 };
 
-/* How the host's kernel is told of eventfds; cpu/ provides it, tests need none. */
+/* What the host's kernel does of all this; cpu/ provides it, tests need none. */
 struct bus_accel {
 	int (*eventfd)(void *ctx, enum bus_space space, const struct bus_eventfd *e, bool add);
+	/*
+	 * Both or, where no writes are posted, neither: len ports from port on may be (no longer);
+	 * what was kept back is done now, by bus_write_posted().
+	 */
+	void (*post)(void *ctx, uint64_t port, uint64_t len, bool add);
+	void (*sync)(void *ctx);
 	void *ctx;
 };
 
@@ -93,12 +112,16 @@ struct bus {
 	 * a report takes them from what the eventfds have counted in all.
 	 */
 	_Atomic uint64_t eventfds_fired;
+	_Atomic uint64_t posted; /* writes that came by bus_write_posted() */
 };
 
 void bus_init(struct bus *bus);
 void bus_destroy(struct bus *bus);
 
-/* Hands the eventfds, those already there too, to the host's kernel. 0 or -errno. */
+/*
+ * Hands the eventfds and the ports of posted writes, those already there too, to the host's
+ * kernel. Before the first vCPU runs. 0 or -errno.
+ */
 int bus_set_accel(struct bus *bus, const struct bus_accel *accel) __must_check;
 
 /*
@@ -133,6 +156,17 @@ bool bus_read_rep(struct bus *bus, enum bus_space space, uint64_t addr, void *bu
 		  unsigned count);
 bool bus_write_rep(struct bus *bus, enum bus_space space, uint64_t addr, const void *buf,
 		   unsigned width, unsigned count);
+
+/* Is there a device at each of len addresses from addr on? What was so may change. */
+bool bus_claimed(struct bus *bus, enum bus_space space, uint64_t addr, unsigned len);
+
+/*
+ * Lets posted writes take effect: all that the guest has made before the call. Any thread,
+ * without the lock of a device.
+ */
+void bus_sync(struct bus *bus);
+/* One of them; for accel's sync() alone. */
+void bus_write_posted(struct bus *bus, uint64_t port, const void *data, unsigned width);
 
 /*
  * Who answers a read (a write) at addr: false if nobody, else the device's name and,

@@ -80,6 +80,7 @@
 #define PLATFORM_PORT_PVPANIC 0x505
 #define PLATFORM_PORT_FW_CFG 0x510 /* selector; data follows */
 #define PLATFORM_PORT_FW_CFG_DMA 0x514
+#define PLATFORM_PORT_COALESCED_IO 0x520 /* 4; the doorbell of --coalesce hypercall */
 #define PLATFORM_PORT_PM_BASE 0x600 /* PM1a events 0-3, PM1a control 4-5, timer 8-11 */
 #define PLATFORM_PORT_PM_LEN 0x10
 #define PLATFORM_PORT_GPE_BASE 0x620

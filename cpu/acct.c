@@ -4,6 +4,16 @@
 /* Full enough: a search stays short. */
 #define MAX_SITES (ACCT_SITES * 3 / 4)
 
+void acct_name(struct acct *a, uint64_t key, const char *device, const char *reg)
+{
+	struct acct_site *site = &a->sites[acct_hash(key)];
+
+	site->device = device;
+	site->reg = reg;
+	a->nr_sites++;
+	atomic_store_explicit(&site->key, key, memory_order_release);
+}
+
 struct acct_site *acct_site_new(struct acct *a, struct bus *bus, uint64_t key)
 {
 	unsigned i = acct_hash(key);

@@ -79,6 +79,9 @@ static inline enum bus_space acct_key_space(uint64_t key)
 	return key & 2 ? BUS_MMIO : BUS_PIO;
 }
 
+/* Names what is no device's. Before the vCPU runs; the strings are constant. */
+void acct_name(struct acct *a, uint64_t key, const char *device, const char *reg);
+
 /* Finds a place for key, and its name on the bus; the slow way of acct_site(). */
 struct acct_site *acct_site_new(struct acct *a, struct bus *bus, uint64_t key);
 

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 
+#include "guests/include/bantam/coalesced_io.h"
+
 #define MAX_ENTRIES 256
 
 /* Leaf 1 */
@@ -136,7 +138,26 @@ static unsigned complete_topology(struct kvm_cpuid2 *c, uint32_t leaf)
 	return c->nent;
 }
 
-int cpuid_setup(const struct kvm *kvm, int vcpu_fd, unsigned index, unsigned nr)
+void cpuid_coalesced_io(struct kvm_cpuid_entry2 *entries, uint32_t features)
+{
+	entries[0] = (struct kvm_cpuid_entry2){
+		.function = COALESCED_IO_CPUID_BASE,
+		.eax = COALESCED_IO_CPUID_INFO,
+		.ebx = COALESCED_IO_SIGNATURE_EBX,
+		.ecx = COALESCED_IO_SIGNATURE_ECX,
+		.edx = COALESCED_IO_SIGNATURE_EDX,
+	};
+	entries[1] = (struct kvm_cpuid_entry2){
+		.function = COALESCED_IO_CPUID_INFO,
+		.eax = COALESCED_IO_VERSION,
+		.ebx = features,
+		.ecx = PLATFORM_PORT_COALESCED_IO,
+		.edx = COALESCED_IO_MAX_ENTRIES,
+	};
+}
+
+int cpuid_setup(const struct kvm *kvm, int vcpu_fd, unsigned index, unsigned nr,
+		uint32_t coalesced_io)
 {
 	struct kvm_cpuid2 *c;
 	int ret = 0;
@@ -152,6 +173,10 @@ int cpuid_setup(const struct kvm *kvm, int vcpu_fd, unsigned index, unsigned nr)
 		complete_topology(c, 0x1f);
 		cpuid_filter(c->entries, c->nent, index, nr,
 			     kvm_cap(kvm, KVM_CAP_TSC_DEADLINE_TIMER));
+		if (coalesced_io && c->nent + CPUID_COALESCED_IO <= MAX_ENTRIES) {
+			cpuid_coalesced_io(&c->entries[c->nent], coalesced_io);
+			c->nent += CPUID_COALESCED_IO;
+		}
 		if (ioctl(vcpu_fd, KVM_SET_CPUID2, c))
 			ret = -errno;
 	}

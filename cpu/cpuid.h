@@ -12,8 +12,12 @@
 
 #include "cpu/kvm.h"
 
-/* Sets the CPUID of vCPU index of nr. 0 or -errno. */
-int cpuid_setup(const struct kvm *kvm, int vcpu_fd, unsigned index, unsigned nr) __must_check;
+/*
+ * Sets the CPUID of vCPU index of nr. coalesced_io: its features, 0 where it is not offered. 0
+ * or -errno.
+ */
+int cpuid_setup(const struct kvm *kvm, int vcpu_fd, unsigned index, unsigned nr,
+		uint32_t coalesced_io) __must_check;
 
 /*
  * The pure part, for tests: turns the entries that the host supports (KVM's list)
@@ -21,5 +25,9 @@ int cpuid_setup(const struct kvm *kvm, int vcpu_fd, unsigned index, unsigned nr)
  */
 void cpuid_filter(struct kvm_cpuid_entry2 *entries, unsigned nr_entries, unsigned index,
 		  unsigned nr, bool tsc_deadline);
+
+/* The leaves by which a guest finds coalesced I/O, CPUID_COALESCED_IO of them. */
+#define CPUID_COALESCED_IO 2
+void cpuid_coalesced_io(struct kvm_cpuid_entry2 *entries, uint32_t features);
 
 #endif

@@ -2,8 +2,11 @@
 #include "cpu/exit.h"
 
 #include <errno.h>
+#include <linux/kvm_para.h>
 
+#include "cpu/coalesced_io.h"
 #include "cpu/vcpu.h"
+#include "guests/include/bantam/coalesced_io.h"
 
 struct exit_entry {
 	const char *name;
@@ -11,14 +14,33 @@ struct exit_entry {
 	const char *crash; /* for people, where it is an error */
 };
 
+/* The accesses of a ring are those of the list. */
+static bool exit_doorbell(struct vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+	uint64_t page;
+	bool found;
+
+	if (!vcpu->doorbell || run->io.port != vcpu->doorbell ||
+	    run->io.size != COALESCED_IO_DOORBELL_LEN || run->io.count != 1)
+		return false;
+	page = load_le((char *)run + run->io.data_offset, COALESCED_IO_DOORBELL_LEN);
+	vcpu->accesses =
+		coalesced_io_run(vcpu->bus, vcpu->mem, page << COALESCED_IO_PAGE_SHIFT, &found);
+	return true;
+}
+
 static enum exit_action exit_io(struct vcpu *vcpu, unsigned *row)
 {
 	struct kvm_run *run = vcpu->run;
 	void *data = (char *)run + run->io.data_offset;
 	unsigned width = run->io.size, count = run->io.count;
 
+	vcpu->accesses = count;
 	if (run->io.direction == KVM_EXIT_IO_OUT) {
 		*row = ACCT_IO_OUT;
+		if (exit_doorbell(vcpu))
+			return EXIT_CONTINUE;
 		if (count == 1)
 			bus_write(vcpu->bus, BUS_PIO, run->io.port, data, width);
 		else
@@ -36,12 +58,34 @@ static enum exit_action exit_mmio(struct vcpu *vcpu, unsigned *row)
 {
 	struct kvm_run *run = vcpu->run;
 
+	vcpu->accesses = 1;
 	if (run->mmio.is_write) {
 		*row = ACCT_MMIO_WRITE;
 		bus_write(vcpu->bus, BUS_MMIO, run->mmio.phys_addr, run->mmio.data, run->mmio.len);
 	} else {
 		bus_read(vcpu->bus, BUS_MMIO, run->mmio.phys_addr, run->mmio.data, run->mmio.len);
 	}
+	return EXIT_CONTINUE;
+}
+
+static enum exit_action exit_hypercall(struct vcpu *vcpu, unsigned *row)
+{
+	struct kvm_run *run = vcpu->run;
+	bool found;
+
+	(void)row;
+	vcpu->accesses = 0;
+	if (!vcpu->hypercall) {
+		vcpu->crash = "a hypercall nobody asked to see";
+		return EXIT_ERROR;
+	}
+	if (run->hypercall.nr != COALESCED_IO_HYPERCALL_NR || run->hypercall.args[1] != 1 ||
+	    run->hypercall.args[2] != COALESCED_IO_HYPERCALL_MAGIC) {
+		run->hypercall.ret = (uint64_t)-KVM_ENOSYS;
+		return EXIT_CONTINUE;
+	}
+	vcpu->accesses = coalesced_io_run(vcpu->bus, vcpu->mem, run->hypercall.args[0], &found);
+	run->hypercall.ret = found ? 0 : (uint64_t)-KVM_EFAULT;
 	return EXIT_CONTINUE;
 }
 
@@ -66,7 +110,7 @@ static const struct exit_entry exit_table[ACCT_NR_ROWS] = {
 	EXIT(UNKNOWN, "unknown", NULL, "an exit that KVM itself cannot name"),
 	EXIT(EXCEPTION, "exception", NULL, "an exception that KVM could not deliver"),
 	EXIT(IO, "io-in", exit_io, NULL),
-	EXIT(HYPERCALL, "hypercall", NULL, "a hypercall nobody asked to see"),
+	EXIT(HYPERCALL, "hypercall", exit_hypercall, NULL),
 	EXIT(DEBUG, "debug", NULL, "a debug exit nobody asked for"),
 	/* Only with a local APIC in user space, which bantam has not; harmless all the same. */
 	EXIT(HLT, "hlt", exit_again, NULL),

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kvm_para.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -123,6 +124,7 @@ void kvm_destroy(struct kvm *kvm)
 		close(kvm->ack_raise_fd);
 	if (kvm->ack_fd >= 0)
 		close(kvm->ack_fd);
+	coalesced_pio_destroy(&kvm->posted);
 	if (kvm->vm_fd >= 0)
 		close(kvm->vm_fd);
 	if (kvm->fd >= 0)
@@ -249,6 +251,44 @@ int kvm_accelerate_bus(struct kvm *kvm, struct bus *bus)
 	struct bus_accel accel = { .eventfd = kvm_bus_eventfd, .ctx = kvm };
 
 	return bus_set_accel(bus, &accel);
+}
+
+static void kvm_bus_post(void *ctx, uint64_t port, uint64_t len, bool add)
+{
+	struct kvm *kvm = ctx;
+
+	coalesced_pio_post(&kvm->posted, port, len, add);
+}
+
+static void kvm_bus_sync(void *ctx)
+{
+	struct kvm *kvm = ctx;
+
+	coalesced_pio_sync(&kvm->posted);
+}
+
+int kvm_post_writes(struct kvm *kvm, struct bus *bus, const struct vcpu *vcpu)
+{
+	const struct bus_accel accel = {
+		.eventfd = kvm_bus_eventfd,
+		.post = kvm_bus_post,
+		.sync = kvm_bus_sync,
+		.ctx = kvm,
+	};
+	int ret = coalesced_pio_init(&kvm->posted, kvm, vcpu, bus);
+
+	return ret ? ret : bus_set_accel(bus, &accel);
+}
+
+bool kvm_expose_hypercall(struct kvm *kvm)
+{
+	const uint64_t wanted = 1ull << KVM_HC_MAP_GPA_RANGE;
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_EXIT_HYPERCALL, .args = { wanted } };
+
+	/* kvm_pvm has the capability, but KVM_RUN never returns from the hypercall. */
+	if (kvm_is_interpreter() || !((unsigned)kvm_cap(kvm, KVM_CAP_EXIT_HYPERCALL) & wanted))
+		return false;
+	return !ioctl(kvm->vm_fd, KVM_ENABLE_CAP, &cap);
 }
 
 bool kvm_is_interpreter(void)

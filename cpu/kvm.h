@@ -18,8 +18,11 @@
 #include "base/mem.h"
 #include "base/platform.h"
 #include "base/util.h"
+#include "cpu/coalesced_pio.h"
 
 #define KVM_MSI_VECTORS 128
+
+struct vcpu;
 
 /* A struct kvm_msrs with room for its entries. */
 struct msr_batch {
@@ -43,6 +46,7 @@ struct kvm {
 	size_t run_size; /* bytes of a vCPU's shared run area */
 	unsigned max_cpus; /* what this host allows */
 	bool has_pit; /* KVM_CREATE_PIT2 was done */
+	struct coalesced_pio posted; /* the bus's posted writes; off unless kvm_post_writes() */
 	uint32_t shadow_slots; /* a bit each that exists; kvm_shadow_set()'s own */
 
 	struct msi_ctl msi;
@@ -113,6 +117,18 @@ int kvm_irq_ack_eventfd(struct kvm *kvm, unsigned gsi) __must_check;
 
 /* Lets the kernel take over the bus's eventfds. */
 int kvm_accelerate_bus(struct kvm *kvm, struct bus *bus) __must_check;
+
+/*
+ * The same, and has the kernel keep back writes to the ports where the bus's devices allow it
+ * (cpu/coalesced_pio.h). -EOPNOTSUPP where this KVM cannot. vcpu is any, and outlives its runs.
+ */
+int kvm_post_writes(struct kvm *kvm, struct bus *bus, const struct vcpu *vcpu) __must_check;
+
+/*
+ * Makes the one hypercall that can leave the kernel do so (KVM_HC_MAP_GPA_RANGE). False where
+ * this KVM cannot, or does not come back from it.
+ */
+bool kvm_expose_hypercall(struct kvm *kvm);
 
 /* True where the host's KVM interprets guest kernels instead of running them (kvm_pvm). */
 bool kvm_is_interpreter(void);

@@ -10,9 +10,11 @@
 #include <unistd.h>
 
 #include "base/thread.h"
+#include "cpu/coalesced_io.h"
 #include "cpu/cpuid.h"
 #include "cpu/exit.h"
 #include "cpu/regs.h"
+#include "guests/include/bantam/coalesced_io.h"
 
 #define KICK_SIGNAL SIGUSR1
 
@@ -30,8 +32,10 @@ int vcpu_setup_signal(void)
 }
 
 /* The access of the exit in run, as acct counts it; 0 where it was none. */
-static uint64_t exit_access(const struct kvm_run *run, unsigned row)
+static uint64_t exit_access(const struct vcpu *vcpu, unsigned row)
 {
+	const struct kvm_run *run = vcpu->run;
+
 	switch (row) {
 	case ACCT_IO_IN:
 	case ACCT_IO_OUT:
@@ -40,6 +44,8 @@ static uint64_t exit_access(const struct kvm_run *run, unsigned row)
 	case ACCT_MMIO_WRITE:
 		return acct_key(BUS_MMIO, row == ACCT_MMIO_WRITE, run->mmio.len,
 				run->mmio.phys_addr);
+	case KVM_EXIT_HYPERCALL:
+		return acct_key(BUS_PIO, true, COALESCED_IO_DOORBELL_LEN, vcpu->doorbell);
 	default:
 		return 0;
 	}
@@ -56,16 +62,18 @@ struct timed_exit {
 static void count_exit(struct vcpu *vcpu, struct timed_exit *x)
 {
 	struct acct *acct = &vcpu->acct;
-	const struct kvm_run *run = vcpu->run;
 	uint64_t ticks = x->entered - x->left;
 	struct acct_site *site;
 
 	acct_exit(acct, x->row, ticks);
-	x->access = exit_access(run, x->row);
+	x->access = exit_access(vcpu, x->row);
 	if (!x->access)
 		return;
 	site = acct_site(acct, vcpu->bus, x->access);
-	acct_access(site, acct_key_space(x->access) == BUS_PIO ? run->io.count : 1, ticks);
+	if (x->row == KVM_EXIT_HYPERCALL)
+		counter_add(&site->accesses, vcpu->accesses); /* its exits are no port's */
+	else
+		acct_access(site, vcpu->accesses, ticks);
 	x->site = site;
 }
 
@@ -231,7 +239,7 @@ static int setup(struct vcpu *vcpu, const struct vcpu_config *cfg)
 		vcpu->run = NULL;
 		return -errno;
 	}
-	ret = cpuid_setup(cfg->kvm, vcpu->fd, cfg->index, cfg->nr_cpus);
+	ret = cpuid_setup(cfg->kvm, vcpu->fd, cfg->index, cfg->nr_cpus, cfg->coalesced_io);
 	if (!ret)
 		ret = regs_setup_power_on(vcpu->fd, cfg->index);
 	if (!ret)
@@ -250,6 +258,14 @@ int vcpu_create(struct vcpu *vcpu, const struct vcpu_config *cfg)
 	vcpu->index = cfg->index;
 	vcpu->kvm = cfg->kvm;
 	vcpu->bus = cfg->bus;
+	vcpu->mem = cfg->mem;
+	if (cfg->coalesced_io) {
+		vcpu->doorbell = PLATFORM_PORT_COALESCED_IO;
+		vcpu->hypercall = cfg->coalesced_io & COALESCED_IO_F_HYPERCALL;
+		acct_name(&vcpu->acct,
+			  acct_key(BUS_PIO, true, COALESCED_IO_DOORBELL_LEN, vcpu->doorbell),
+			  "coalesced-io", "doorbell");
+	}
 	vcpu->events = cfg->events;
 	vcpu->counting = !cfg->uncounted;
 	vcpu->trace = cfg->trace;

@@ -38,6 +38,10 @@ struct vcpu {
 	int fd;
 	struct kvm *kvm;
 	struct bus *bus;
+	struct mem *mem;
+	uint16_t doorbell; /* of coalesced I/O; 0: it is not offered */
+	bool hypercall; /* it can be rung by that as well */
+	unsigned accesses; /* of the exit at hand, if it was to a port or memory */
 	struct kvm_run *run; /* shared with the kernel; valid between two KVM_RUNs */
 	struct acct acct;
 	bool counting; /* constant; off for those alone who measure what counting costs */
@@ -62,8 +66,10 @@ struct vcpu {
 struct vcpu_config {
 	struct kvm *kvm;
 	struct bus *bus;
+	struct mem *mem;
 	unsigned index;
 	unsigned nr_cpus;
+	uint32_t coalesced_io; /* COALESCED_IO_F_*: how the guest may ring; 0: not at all */
 	struct vcpu_events events;
 	struct trace_ring *trace; /* where its exits are written down; NULL: nowhere */
 	bool uncounted; /* no accounts: to measure what they cost */

@@ -13,6 +13,7 @@
 
 #include "base/platform.h"
 #include "firmware/firmware.h"
+#include "guests/include/bantam/coalesced_io.h"
 
 #define PHANDLE_IOAPIC 1
 
@@ -107,6 +108,8 @@ static const struct isa_device {
 	{ "serial", "ns16550a", FIRMWARE_COM3, UART_HZ, PLATFORM_PORT_COM3, 8, PLATFORM_IRQ_COM1 },
 	{ "serial", "ns16550a", FIRMWARE_COM1, UART_HZ, PLATFORM_PORT_COM1, 8, PLATFORM_IRQ_COM1 },
 	{ "pvpanic", "qemu,pvpanic-isa", FIRMWARE_PVPANIC, 0, PLATFORM_PORT_PVPANIC, 1, NO_IRQ },
+	{ "coalesced-io", COALESCED_IO_COMPATIBLE, FIRMWARE_COALESCED_IO, 0,
+	  PLATFORM_PORT_COALESCED_IO, 4, NO_IRQ },
 	{ "power", "bantam,pm1", 0, 0, PLATFORM_PORT_PM_BASE, PLATFORM_PORT_PM_LEN,
 	  PLATFORM_IRQ_SCI },
 	{ "reset", "bantam,reset", 0, 0, PLATFORM_PORT_RESET, 1, NO_IRQ },

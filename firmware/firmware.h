@@ -38,6 +38,7 @@
 #define FIRMWARE_GPE (1u << 8) /* the GPE0 block at PLATFORM_PORT_GPE_BASE */
 #define FIRMWARE_I8042 (1u << 9) /* a keyboard to probe; port 0x64 resets without it too */
 #define FIRMWARE_PCI (1u << 10) /* the host bridge and its windows */
+#define FIRMWARE_COALESCED_IO (1u << 11) /* its doorbell */
 
 /* A file opened by the caller, which keeps it open as long as the machine may be reset. */
 struct firmware_file {

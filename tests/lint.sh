@@ -29,10 +29,10 @@ floors() {
 	floor backends 'backends|base'
 	floor devices 'devices|backends|base'
 	floor symbols 'symbols|base'
-	floor cpu 'cpu|base'
-	floor firmware 'firmware|base'
-	floor vmm 'vmm|firmware|symbols|cpu|devices|backends|base'
-	floor guests/baremetal 'guests/baremetal|base/platform.h|base'
+	floor cpu 'cpu|base|guests/include'
+	floor firmware 'firmware|base|guests/include'
+	floor vmm 'vmm|firmware|symbols|cpu|devices|backends|base|guests/include'
+	floor guests/baremetal 'guests/baremetal|guests/include|base/platform.h|base'
 	# Guests run inside: of ours they may know only the page of addresses.
 	local bad
 	bad=$(grep -r -n '#include "base/' guests/baremetal | grep -v '"base/platform.h"')

@@ -107,6 +107,18 @@ static int parse_pit(struct config *cfg, const char *option, char *value, struct
 	return config_parse_pit_policy(option, comma, &cfg->pit_policy, err);
 }
 
+static int parse_coalesce(struct config *cfg, const char *option, char *value, struct err *err)
+{
+	static const char *const words[] = {
+		[COALESCE_OFF] = "off",
+		[COALESCE_PIO] = "pio",
+		[COALESCE_HYPERCALL] = "hypercall",
+		NULL,
+	};
+
+	return config_word(option, value, words, &cfg->coalesce, err);
+}
+
 static int parse_exits(struct config *cfg, const char *option, char *value, struct err *err)
 {
 	if (value && !*value)
@@ -192,6 +204,10 @@ static const struct option options[] = {
 	{ "--pit", ARG_NEEDED, false,
 	  "user|kernel|none[,max-hz=N][,time=keep|dilate][,lost-ticks=catchup|delay|discard]",
 	  "the interval timer (user with --firmware, else kernel), and how often it may tick", 0, parse_pit },
+	{ "--coalesce", ARG_NEEDED, false, "off|pio|hypercall",
+	  "save exits: the host keeps back port writes that show in later accesses only, or the guest "
+	  "hands over lists of accesses (off)",
+	  0, parse_coalesce },
 	{ "--exits", ARG_OPTIONAL, false, "=FILE.json", "tell at the end what the guest's exits cost, as a table or as JSON",
 	  0, parse_exits },
 	{ "--profile", ARG_NEEDED, false, "FILE[.json|.svg|.folded]",

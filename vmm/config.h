@@ -59,6 +59,7 @@ struct serial_config {
 
 /* PIT_DEFAULT: PIT_USER with firmware, PIT_KERNEL without; no machine finds it here. */
 enum pit_kind { PIT_USER, PIT_KERNEL, PIT_NONE, PIT_DEFAULT };
+enum coalesce { COALESCE_OFF, COALESCE_PIO, COALESCE_HYPERCALL };
 
 struct config {
 	const char *kernel; /* this or the firmware */
@@ -74,6 +75,7 @@ struct config {
 	unsigned nr_serials;
 	unsigned pit; /* enum pit_kind */
 	struct pit_policy pit_policy; /* of PIT_USER */
+	unsigned coalesce; /* enum coalesce */
 	const char *name; /* NULL: none was given */
 	const char *profile; /* --profile FILE, NULL: none */
 	const char *symbols;

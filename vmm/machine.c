@@ -21,6 +21,7 @@
 #include "devices/pc/uart.h"
 #include "devices/pci/shadow.h"
 #include "firmware/rom.h"
+#include "guests/include/bantam/coalesced_io.h"
 #include "vmm/bios.h"
 #include "vmm/disks.h"
 #include "vmm/verbs.h"
@@ -65,6 +66,8 @@ static int open_firmware(struct firmware_config *fw, const struct config *cfg, s
 	};
 	for (unsigned i = 0; i < cfg->nr_serials; i++)
 		fw->facts |= FIRMWARE_COM1 << i;
+	if (cfg->coalesce == COALESCE_HYPERCALL)
+		fw->facts |= FIRMWARE_COALESCED_IO;
 	ret = machine_open_file(&fw->kernel, "--kernel", cfg->kernel, err);
 	return ret ? ret : machine_open_file(&fw->initrd, "--initrd", cfg->initrd, err);
 }
@@ -319,8 +322,14 @@ static int create_kvm(struct machine *m, struct err *err)
 
 static int create_vcpus(struct machine *m, struct err *err)
 {
+	uint32_t coalesced_io = 0;
 	int ret = vcpu_setup_signal();
 
+	if (m->cfg->coalesce == COALESCE_HYPERCALL) {
+		coalesced_io = COALESCED_IO_F_DOORBELL;
+		if (kvm_expose_hypercall(&m->kvm))
+			coalesced_io |= COALESCED_IO_F_HYPERCALL;
+	}
 	m->vcpus = calloc(m->cfg->nr_cpus, sizeof(*m->vcpus));
 	if (!m->vcpus)
 		ret = -ENOMEM;
@@ -328,8 +337,10 @@ static int create_vcpus(struct machine *m, struct err *err)
 		struct vcpu_config cfg = {
 			.kvm = &m->kvm,
 			.bus = &m->bus,
+			.mem = &m->mem,
 			.index = i,
 			.nr_cpus = (unsigned)m->cfg->nr_cpus,
+			.coalesced_io = coalesced_io,
 			.events = { .crashed = machine_vcpu_crashed, .ctx = m },
 		};
 		char thread[16];
@@ -342,6 +353,22 @@ static int create_vcpus(struct machine *m, struct err *err)
 	}
 	if (ret)
 		return err_set(err, ret, "cannot create CPU %u: %s", m->nr_vcpus, strerror(-ret));
+	return 0;
+}
+
+static int accelerate_bus(struct machine *m, struct err *err)
+{
+	int ret;
+
+	if (m->cfg->coalesce != COALESCE_PIO)
+		ret = kvm_accelerate_bus(&m->kvm, &m->bus);
+	else
+		ret = kvm_post_writes(&m->kvm, &m->bus, &m->vcpus[0]);
+	if (ret == -EOPNOTSUPP)
+		return err_set(err, ret,
+			       "--coalesce pio: this host's KVM lacks KVM_CAP_COALESCED_PIO");
+	if (ret)
+		return err_set(err, ret, "cannot hand doorbells to KVM: %s", strerror(-ret));
 	return 0;
 }
 
@@ -500,11 +527,8 @@ int machine_create(struct machine *m, const struct config *cfg, struct err *err)
 		ret = wire_devices(m, err);
 	if (!ret)
 		ret = create_vcpus(m, err);
-	if (!ret) {
-		ret = kvm_accelerate_bus(&m->kvm, &m->bus);
-		if (ret)
-			err_set(err, ret, "cannot hand doorbells to KVM: %s", strerror(-ret));
-	}
+	if (!ret)
+		ret = accelerate_bus(m, err);
 	if (!ret)
 		ret = create_control(m, err);
 	return ret ? ret : open_outputs(m, err);

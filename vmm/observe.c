@@ -338,7 +338,7 @@ static int take_sites(struct report_cpu *out, const struct acct *a, const struct
 		uint64_t key = atomic_load_explicit(&a->sites[i].key, memory_order_acquire);
 		struct report_site *site = &out->sites[out->nr_sites];
 
-		if (!key || !counter_get(&a->sites[i].count))
+		if (!key || !counter_get(&a->sites[i].accesses))
 			continue;
 		site->mmio = acct_key_space(key) == BUS_MMIO;
 		site->write = acct_key_write(key);

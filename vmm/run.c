@@ -83,6 +83,7 @@ static void pause_all(struct machine *m)
 		vcpu_pause(&m->vcpus[i]);
 	for (unsigned i = 0; i < m->nr_vcpus; i++)
 		vcpu_wait_paused(&m->vcpus[i]);
+	bus_sync(&m->bus);
 	for (unsigned i = 0; i < m->cfg->nr_disks; i++)
 		if (m->disks[i])
 			virtio_pause(m->disks[i]);

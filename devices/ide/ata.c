@@ -39,9 +39,8 @@ static uint8_t status(const struct ide_channel *ch, unsigned unit)
 void ide_line_update(struct ide_channel *ch)
 {
 	struct ide_channel_state *s = &ch->s;
-	unsigned unit = selected(ch);
-	bool level = ch->drives[unit].present && s->drives[unit].intrq &&
-		     !(s->control & ATA_CONTROL_NIEN);
+	unsigned unit = responder(ch);
+	bool level = s->drives[unit].intrq && !(s->control & ATA_CONTROL_NIEN);
 
 	if (level == s->line)
 		return;
@@ -321,6 +320,19 @@ static const char *command_name(const struct device *dev, uint64_t offset, bool 
 	return write ? names[offset].write : names[offset].read;
 }
 
+/*
+ * The registers that only a command looks at. Of two drives the one that is selected has the
+ * interrupt line, so that a selection may show at once.
+ */
+static bool command_posted(const struct device *dev, uint64_t offset)
+{
+	const struct ide_channel *ch = container_of(dev, const struct ide_channel, dev);
+
+	if (offset == ATA_DEVICE)
+		return !ch->drives[0].present || !ch->drives[1].present;
+	return offset >= ATA_FEATURES && offset <= ATA_LBA_HIGH;
+}
+
 const struct bus_ops ide_command_bus_ops = {
 	.max_width = 4,
 	.read = command_read,
@@ -328,6 +340,7 @@ const struct bus_ops ide_command_bus_ops = {
 	.read_rep = command_read_rep,
 	.write_rep = command_write_rep,
 	.reg_name = command_name,
+	.posted = command_posted,
 };
 
 /* --- the control block: alternate status, device control ---------------------------- */
@@ -406,9 +419,17 @@ static const char *bm_name(const struct device *dev, uint64_t offset, bool write
 	return offset == BM_STATUS ? "bm-status" : NULL;
 }
 
+/* All but the register that starts and stops it; the I/O thread syncs before it looks. */
+static bool bm_posted(const struct device *dev, uint64_t offset)
+{
+	(void)dev;
+	return offset == BM_STATUS || offset >= BM_TABLE;
+}
+
 const struct bus_ops ide_bmdma_bus_ops = {
 	.max_width = 4,
 	.read = bm_read,
 	.write = bm_write,
 	.reg_name = bm_name,
+	.posted = bm_posted,
 };

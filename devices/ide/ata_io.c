@@ -510,6 +510,7 @@ static void io_run(struct ide_channel *ch, bool completed)
 		struct block_queue *queue;
 		bool more;
 
+		bus_sync(ch->bus); /* the guest wrote before what is to happen now */
 		device_lock(&ch->dev);
 		if (completed)
 			request_end(ch);

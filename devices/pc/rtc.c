@@ -478,11 +478,19 @@ static const char *rtc_reg_name(const struct device *dev, uint64_t offset, bool 
 	return offset ? "data" : "index";
 }
 
+/* The index: it only says what the data port will be. */
+static bool rtc_posted(const struct device *dev, uint64_t offset)
+{
+	(void)dev;
+	return !offset;
+}
+
 static const struct bus_ops rtc_bus_ops = {
 	.max_width = 1,
 	.read = rtc_read,
 	.write = rtc_write,
 	.reg_name = rtc_reg_name,
+	.posted = rtc_posted,
 };
 
 static void put16(uint8_t *ram, uint64_t v)

@@ -5,7 +5,7 @@
 # Usage: run.sh BANTAM GUESTS [NAME ...]
 #
 # BANTAM is the program, GUESTS the folder of the *.elf, NAME picks some of: real prot long uart
-# ports pci blk smp reset crash fdt exits counts multiple profile live pit stop nbd qcow2 console signals firmware. Prints TAP. Where /dev/kvm cannot be
+# ports pci blk ide cdrom coalesce smp reset crash fdt exits counts multiple profile live pit stop nbd qcow2 console signals firmware. Prints TAP. Where /dev/kvm cannot be
 # used, everything runs in the lab instead; GUEST_LAB=1 asks for that.
 # TEST_OUT keeps the guests' output (a temporary folder). PIT_SLACK is by how many per mille the timer's
 # rates may be off (10 where the host is idle).
@@ -21,7 +21,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 bantam=$(cd "$(dirname "$1")" && pwd)/${1##*/}
 guests=$(cd "$2" && pwd) || exit 2
 shift 2
-names=${*:-real prot long uart ports pci blk ide cdrom smp reset crash fdt exits counts multiple profile live pit stop nbd qcow2 console signals firmware}
+names=${*:-real prot long uart ports pci blk ide cdrom coalesce smp reset crash fdt exits counts multiple profile live pit stop nbd qcow2 console signals firmware}
 
 # Where Debian's package has its images; in the lab they lie beside the guests.
 seabios=/usr/share/seabios
@@ -371,6 +371,67 @@ test_cdrom() {
 	make_disk cd.copy 4000 0 300000
 	check "cdrom: the disc is as it was" cmp cd.iso cd.copy
 	rm -f -- *.img cd.iso cd.copy
+}
+
+# dma_exits NAME APPEND OPTION ...: sets cost to the exits to user space of 200 DMA requests
+dma_exits() {
+	dma_name=$1 dma_append=$2
+	shift 2
+	for n in 10 210; do
+		run "$dma_name-$n" coalesce "$dma_append n=$n" --disk path=coalesce.img,if=ide \
+			--exits="$dma_name-$n.json" "$@"
+		verdicts "$dma_name-$n"
+		is "$dma_name-$n: exit status" "$status" 0 "$dma_name-$n.err"
+	done
+	# The console's say how long a test's name is.
+	cost=$(($(guest_exits "$dma_name-210") - $(guest_exits "$dma_name-10")))
+}
+
+# guest_exits NAME: all but those of the console, and those that bantam caused itself
+guest_exits() {
+	exits=$(json "$1.json" total.exits)
+	for row in ports.register=thr ports.register=lsr reasons.signal; do
+		exits=$((exits - $(json "$1.json" "total.$row.count" | grep . || echo 0)))
+	done
+	echo $exits
+}
+
+# What a DMA request costs: as ata_piix does it, with its writes kept back, by lists.
+test_coalesce() {
+	make_disk coalesce.img 2048
+	cp coalesce.img coalesce.copy
+	dma_exits coalesce-off "plain"
+	is "coalesce: off: exits of 200 requests" "$cost" $((200 * 26))
+	dma_exits coalesce-pio "plain" --coalesce pio
+	is "coalesce: pio: exits of 200 requests" "$cost" $((200 * 17))
+	is "coalesce: pio: writes of the task file that exit" \
+		"$(json coalesce-pio-210.json total.ports.register=lba-low.count)" "" coalesce-pio-210.json
+	dma_exits coalesce-doorbell "doorbell" --coalesce hypercall
+	is "coalesce: lists by the doorbell: exits of 200 requests" "$cost" $((200 * 2))
+	bell=total.ports.device=coalesced-io,register=doorbell
+	is "coalesce: their accesses" "$(json coalesce-doorbell-210.json $bell.accesses)" $((210 * 15))
+	dma_exits coalesce-hypercall "doorbell hypercall" --coalesce hypercall
+	if grep -q '# SKIP' coalesce-hypercall-210.out; then
+		skip "coalesce: lists by the hypercall" "this host's KVM does not let it out"
+	else
+		is "coalesce: lists by the hypercall: exits of 200 requests" "$cost" $((200 * 2))
+		is "coalesce: their reason" \
+			"$(json coalesce-hypercall-210.json total.reasons.hypercall.count)" $((210 * 2))
+		is "coalesce: their accesses" "$(json coalesce-hypercall-210.json $bell.accesses)" \
+			$((210 * 15))
+	fi
+	guest coalesce-lists coalesce "lists" --disk path=coalesce.img,if=ide --coalesce hypercall
+	guest coalesce-changed coalesce "changed" --disk path=coalesce.img,if=ide --cpus 2 \
+		--coalesce hypercall
+	for mode in off pio; do
+		guest coalesce-posted-$mode coalesce "posted" --disk path=coalesce.img,if=ide --cpus 2 \
+			--coalesce $mode
+	done
+	guest coalesce-idedma idedma "disk0=2048" --disk path=coalesce.copy,if=ide --coalesce pio
+	dtb coalesce-fdt "cpus=1 coalesced-io" --coalesce hypercall
+	make_disk coalesce.copy 2048
+	check "coalesce: the disk is as it was" cmp coalesce.img coalesce.copy
+	rm -f -- coalesce.img coalesce.copy
 }
 
 test_smp() {

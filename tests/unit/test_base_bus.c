@@ -82,6 +82,13 @@ static const char *probe_name(const struct device *dev, uint64_t offset, bool wr
 	return offset ? NULL : write ? "zero-out" : "zero-in";
 }
 
+/* 1, 2 and 4 to 7, but no more than that of a range that goes on. */
+static bool probe_posted(const struct device *dev, uint64_t offset)
+{
+	(void)dev;
+	return offset == 1 || offset == 2 || (offset >= 4 && offset < 8);
+}
+
 static void probe_destroy(struct device *dev)
 {
 	(void)dev;
@@ -90,10 +97,14 @@ static void probe_destroy(struct device *dev)
 static const struct device_ops probe_dev_ops = { .type = "probe", .destroy = probe_destroy };
 
 static const struct bus_ops probe_ops[] = {
-	{ 1, probe_read, probe_write, NULL, NULL, probe_name },
-	{ 2, probe_read, probe_write, NULL, NULL, NULL },
-	{ 4, probe_read, probe_write, probe_read_rep, probe_write_rep, NULL },
-	{ 8, probe_read, probe_write, NULL, NULL, NULL },
+	{ .max_width = 1, .read = probe_read, .write = probe_write, .reg_name = probe_name },
+	{ .max_width = 2, .read = probe_read, .write = probe_write, .posted = probe_posted },
+	{ .max_width = 4,
+	  .read = probe_read,
+	  .write = probe_write,
+	  .read_rep = probe_read_rep,
+	  .write_rep = probe_write_rep },
+	{ .max_width = 8, .read = probe_read, .write = probe_write },
 };
 
 #define OPS1 (&probe_ops[0])
@@ -488,7 +499,7 @@ static void accel(void **state)
 {
 	struct fixture *f = *state;
 	struct fake_accel a = { .fail_at = 3 };
-	struct bus_accel accel = { fake_eventfd, &a };
+	struct bus_accel accel = { .eventfd = fake_eventfd, .ctx = &a };
 	struct bus_eventfd e[3] = { { .addr = 0x10 }, { .addr = 0x20 }, { .addr = 0x30 } };
 
 	assert_int_equal(bus_eventfd_add(&f->bus, BUS_PIO, &e[0]), 0);
@@ -505,6 +516,144 @@ static void accel(void **state)
 	/* Refused at hand-over. */
 	a = (struct fake_accel){ .fail_at = 1 };
 	assert_int_equal(bus_set_accel(&f->bus, &accel), -EMFILE);
+}
+
+/* A kernel that keeps back what it may. */
+struct fake_kernel {
+	struct bus *bus;
+	uint8_t ports[0x200]; /* how often each is registered */
+	struct {
+		uint64_t port;
+		uint32_t value;
+		unsigned width;
+	} kept[16];
+	unsigned nr, syncs;
+};
+
+static void fake_post(void *ctx, uint64_t port, uint64_t len, bool add)
+{
+	struct fake_kernel *k = ctx;
+
+	assert_true(len > 0);
+	for (uint64_t i = port; i < port + len; i++)
+		k->ports[i] = (uint8_t)(k->ports[i] + (add ? 1 : -1));
+}
+
+static void fake_sync(void *ctx)
+{
+	struct fake_kernel *k = ctx;
+
+	k->syncs++;
+	for (unsigned i = 0; i < k->nr; i++)
+		bus_write_posted(k->bus, k->kept[i].port, &k->kept[i].value, k->kept[i].width);
+	k->nr = 0;
+}
+
+static void guest_out(struct fake_kernel *k, uint64_t port, unsigned width, uint32_t value)
+{
+	k->kept[k->nr].port = port;
+	k->kept[k->nr].width = width;
+	k->kept[k->nr++].value = value;
+}
+
+/* The ports that are registered, out of 16, as bits. */
+static unsigned registered(const struct fake_kernel *k, uint64_t port)
+{
+	unsigned bits = 0;
+
+	for (unsigned i = 0; i < 16; i++) {
+		assert_true(k->ports[port + i] <= 1);
+		bits |= (unsigned)k->ports[port + i] << i;
+	}
+	return bits;
+}
+
+static void posted_ports(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_kernel k = { .bus = &f->bus };
+	struct bus_accel accel = { fake_eventfd, fake_post, fake_sync, &k };
+
+	/* There before, and later; at an offset; and not in memory. */
+	assert_int_equal(bus_add(&f->bus, BUS_PIO, 0x100, 8, &f->a.dev, OPS2), 0);
+	assert_int_equal(bus_set_accel(&f->bus, &accel), 0);
+	assert_int_equal(registered(&k, 0x100), 0xf6);
+	assert_int_equal(bus_add(&f->bus, BUS_PIO, 0x110, 2, &f->a.dev, OPS2), 0);
+	assert_int_equal(registered(&k, 0x110), 0x2);
+	assert_int_equal(bus_add_at(&f->bus, BUS_PIO, 0x120, 4, &f->b.dev, OPS2, 5), 0);
+	assert_int_equal(registered(&k, 0x120), 0x7);
+	assert_int_equal(bus_add(&f->bus, BUS_PIO, 0x130, 8, &f->b.dev, OPS4), 0);
+	assert_int_equal(registered(&k, 0x130), 0);
+	assert_int_equal(bus_add(&f->bus, BUS_MMIO, 0x140, 8, &f->b.dev, OPS2), 0);
+	assert_int_equal(registered(&k, 0x140), 0);
+	assert_int_equal(bus_add(&f->bus, BUS_PIO, 0x104, 8, &f->b.dev, OPS2), -EEXIST);
+	assert_int_equal(bus_remove(&f->bus, BUS_PIO, 0x100), 0);
+	assert_int_equal(registered(&k, 0x100), 0);
+	assert_int_equal(registered(&k, 0x110), 0x2);
+	assert_int_equal(bus_remove(&f->bus, BUS_MMIO, 0x140), 0);
+}
+
+/* Each way in lets what was written before take effect first, and in order. */
+static void posted_first(void **state)
+{
+	static const uint8_t bytes[2] = { 7, 8 };
+	struct fixture *f = *state;
+	struct fake_kernel k = { .bus = &f->bus };
+	struct bus_accel accel = { fake_eventfd, fake_post, fake_sync, &k };
+	uint8_t in[2];
+
+	assert_int_equal(bus_add(&f->bus, BUS_PIO, 0x100, 8, &f->a.dev, OPS2), 0);
+	assert_int_equal(bus_set_accel(&f->bus, &accel), 0);
+	for (unsigned way = 0; way < 6; way++) {
+		f->a.n = 0;
+		guest_out(&k, 0x101, 1, 0x10);
+		guest_out(&k, 0x104, 4, 0x04030201); /* in pieces, as any other */
+		guest_out(&k, 0x101, 1, 0x11);
+		switch (way) {
+		case 0:
+			outb(&f->bus, 0x103, 1);
+			break;
+		case 1:
+			(void)inb(&f->bus, 0x103);
+			break;
+		case 2:
+			bus_read_rep(&f->bus, BUS_PIO, 0x103, in, 1, 1);
+			break;
+		case 3:
+			bus_write_rep(&f->bus, BUS_PIO, 0x103, bytes, 1, 1);
+			break;
+		case 4:
+			bus_in(&f->bus, BUS_MMIO, 0x1000, 4);
+			break;
+		default:
+			bus_sync(&f->bus);
+			break;
+		}
+		assert_int_equal(f->a.n, way < 4 ? 5 : 4);
+		assert_call(&f->a, 0, 'w', 1, 1, 0x10);
+		assert_call(&f->a, 1, 'w', 4, 2, 0x0201);
+		assert_call(&f->a, 2, 'w', 6, 2, 0x0403);
+		assert_call(&f->a, 3, 'w', 1, 1, 0x11);
+		assert_int_equal(k.nr, 0);
+	}
+	assert_int_equal(f->bus.posted, 6 * 3);
+}
+
+static void claimed(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(bus_add(&f->bus, BUS_PIO, 0x100, 3, &f->a.dev, OPS1), 0);
+	assert_int_equal(bus_add(&f->bus, BUS_PIO, 0x103, 2, &f->b.dev, OPS1), 0);
+	assert_int_equal(bus_add(&f->bus, BUS_PIO, 0xfffe, 2, &f->b.dev, OPS1), 0);
+	assert_true(bus_claimed(&f->bus, BUS_PIO, 0x100, 1));
+	assert_true(bus_claimed(&f->bus, BUS_PIO, 0x101, 4));
+	assert_false(bus_claimed(&f->bus, BUS_PIO, 0x102, 4));
+	assert_false(bus_claimed(&f->bus, BUS_PIO, 0xff, 2));
+	assert_false(bus_claimed(&f->bus, BUS_PIO, 0x105, 1));
+	assert_true(bus_claimed(&f->bus, BUS_PIO, 0xfffe, 2));
+	assert_false(bus_claimed(&f->bus, BUS_PIO, 0xffff, 2));
+	assert_int_equal(f->a.n, 0);
 }
 
 static void names(void **state)
@@ -542,7 +691,11 @@ static void moving_write(struct device *dev, uint64_t offset, unsigned width, ui
 
 static void handler_moves_range(void **state)
 {
-	static const struct bus_ops ops = { 4, probe_read, moving_write, NULL, NULL, NULL };
+	static const struct bus_ops ops = {
+		.max_width = 4,
+		.read = probe_read,
+		.write = moving_write,
+	};
 	struct fixture *f = *state;
 
 	assert_int_equal(bus_add(&f->bus, BUS_MMIO, 0x1000, 0x10, &f->a.dev, &ops), 0);
@@ -574,7 +727,7 @@ static void no_write(struct device *dev, uint64_t offset, unsigned width, uint64
 	(void)value;
 }
 
-static const struct bus_ops const_ops = { 4, const_read, no_write, NULL, NULL, NULL };
+static const struct bus_ops const_ops = { .max_width = 4, .read = const_read, .write = no_write };
 
 static void *keep_moving(void *opaque)
 {
@@ -620,19 +773,10 @@ static void moved_meanwhile(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(claims),
-		T(whole_mmio),
-		T(full),
-		T(nobody),
-		T(widths),
-		T(unaligned),
-		T(crossing),
-		T(rep),
-		T(eventfds),
-		T(eventfds_full),
-		T(accel),
-		T(names),
-		T(handler_moves_range),
+		T(claims),          T(whole_mmio),    T(full),     T(nobody),
+		T(widths),          T(unaligned),     T(crossing), T(rep),
+		T(eventfds),        T(eventfds_full), T(accel),    T(posted_ports),
+		T(posted_first),    T(claimed),       T(names),    T(handler_moves_range),
 		T(moved_meanwhile),
 	};
 

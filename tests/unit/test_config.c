@@ -50,6 +50,7 @@ static void test_defaults(void **state)
 	assert_int_equal(p.cfg.nr_serials, 1);
 	assert_int_equal(p.cfg.serials[0].kind, SERIAL_STDIO);
 	assert_int_equal(p.cfg.pit, PIT_KERNEL);
+	assert_int_equal(p.cfg.coalesce, COALESCE_OFF);
 	assert_false(p.cfg.exits);
 	assert_false(p.cfg.no_reboot);
 	config_free(&p.cfg);
@@ -66,12 +67,13 @@ static void test_everything(void **state)
 		  ",engine=io_uring,cache=unsafe,sqpoll=on "
 		  "--disk serial=x=y,path=second,iops=off,queues=8,threads=2,poll=5000 --serial "
 		  "file=/tmp/x --serial none --pit "
-		  "none "
+		  "none --coalesce pio "
 		  "--exits=out.json --no-reboot --dump-dtb dtb");
 	assert_string_equal(p.err.text, "");
 	assert_int_equal(p.result, CONFIG_RUN);
 	assert_string_equal(p.cfg.append, "console=ttyS0,115200");
 	assert_int_equal(p.cfg.nr_cpus, 4);
+	assert_int_equal(p.cfg.coalesce, COALESCE_PIO);
 	assert_int_equal(p.cfg.memory, 2 * GIB);
 	assert_int_equal(p.cfg.nr_disks, 2);
 	assert_string_equal(p.cfg.disks[0].path, "a,b.img");
@@ -271,6 +273,7 @@ static void test_mistakes(void **state)
 		{ "--kernel k --pit user,time=slow", { "time=slow", "keep, dilate" } },
 		{ "--kernel k --pit user,lost-ticks=all",
 		  { "lost-ticks=all", "catchup, delay, discard" } },
+		{ "--kernel k --coalesce on", { "--coalesce=on", "off, pio, hypercall" } },
 		{ "--firmware", { "--firmware", "missing", "seabios" } },
 		{ "--firmware f --kernel k", { "--firmware f", "--kernel k", "without" } },
 		{ "--firmware f --initrd i", { "--initrd", "needs --kernel" } },

@@ -7,7 +7,9 @@
 
 #include <cmocka.h>
 
+#include "base/platform.h"
 #include "cpu/cpuid.h"
+#include "guests/include/bantam/coalesced_io.h"
 
 static struct kvm_cpuid_entry2 one(uint32_t function, uint32_t index, uint32_t eax, uint32_t ebx,
 				   uint32_t ecx, uint32_t edx)
@@ -117,12 +119,32 @@ static void test_others_untouched(void **state)
 	assert_memory_equal(&e, &before, sizeof(e));
 }
 
+static void test_coalesced_io(void **state)
+{
+	struct kvm_cpuid_entry2 e[CPUID_COALESCED_IO];
+	char signature[13] = "";
+
+	(void)state;
+	cpuid_coalesced_io(e, COALESCED_IO_F_DOORBELL | COALESCED_IO_F_HYPERCALL);
+	assert_int_equal(e[0].function, 0x40000100);
+	assert_int_equal(e[0].eax, 0x40000101);
+	memcpy(signature, &e[0].ebx, 4);
+	memcpy(signature + 4, &e[0].ecx, 4);
+	memcpy(signature + 8, &e[0].edx, 4);
+	assert_string_equal(signature, "BantamCoesIO");
+	assert_int_equal(e[1].function, 0x40000101);
+	assert_int_equal(e[1].eax, 1);
+	assert_int_equal(e[1].ebx, 3);
+	assert_int_equal(e[1].ecx, PLATFORM_PORT_COALESCED_IO);
+	assert_int_equal(e[1].edx, 127);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_features),         cmocka_unit_test(test_topology),
 		cmocka_unit_test(test_caches),           cmocka_unit_test(test_amd),
-		cmocka_unit_test(test_others_untouched),
+		cmocka_unit_test(test_others_untouched), cmocka_unit_test(test_coalesced_io),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,8 +9,11 @@
 
 #include <cmocka.h>
 
+#include "base/platform.h"
+#include "cpu/coalesced_io.h"
 #include "cpu/exit.h"
 #include "cpu/vcpu.h"
+#include "guests/include/bantam/coalesced_io.h"
 
 #define DATA_OFFSET 4096
 
@@ -190,6 +193,103 @@ static void test_fatal(void **state)
 	}
 }
 
+static void fill_list(struct mem *mem, uint64_t gpa)
+{
+	struct coalesced_io_page *page = mem_at(mem, gpa, sizeof(*page));
+
+	assert_non_null(page);
+	page->count = 3;
+	for (unsigned i = 0; i < 3; i++)
+		coalesced_io_out(&page->entry[i], 2, 0x102, 0x1000 + i);
+	page->result = ~0u;
+}
+
+static uint32_t list_result(const struct mem *mem, uint64_t gpa)
+{
+	const struct coalesced_io_page *page = mem_at_const(mem, gpa, sizeof(*page));
+
+	return page->result;
+}
+
+/* One exit, three accesses; only a whole bell rings, and only where there is one. */
+static void test_doorbell(void **state)
+{
+	struct fixture *f = *state;
+	struct mem mem;
+	uint8_t *data;
+
+	assert_int_equal(mem_init(&mem, 4 * MIB), 0);
+	f->vcpu.mem = &mem;
+	f->vcpu.doorbell = PLATFORM_PORT_COALESCED_IO;
+	fill_list(&mem, 0x30000);
+	data = set_io(f, true, PLATFORM_PORT_COALESCED_IO, 4, 1);
+	store_le(data, 4, 0x30);
+	assert_int_equal(handle(f, KVM_EXIT_IO), EXIT_CONTINUE);
+	assert_int_equal(f->row, ACCT_IO_OUT);
+	assert_int_equal(f->vcpu.accesses, 3);
+	assert_int_equal(f->probe.writes, 3);
+	assert_int_equal(f->probe.value, 0x1002);
+	assert_int_equal(list_result(&mem, 0x30000), COALESCED_IO_OK);
+
+	store_le(data, 4, 0xffffffff); /* no such page */
+	assert_int_equal(handle(f, KVM_EXIT_IO), EXIT_CONTINUE);
+	assert_int_equal(f->vcpu.accesses, 0);
+	store_le(data, 4, 0x30);
+	set_io(f, true, PLATFORM_PORT_COALESCED_IO, 2, 1);
+	assert_int_equal(handle(f, KVM_EXIT_IO), EXIT_CONTINUE);
+	set_io(f, true, PLATFORM_PORT_COALESCED_IO, 4, 2);
+	assert_int_equal(handle(f, KVM_EXIT_IO), EXIT_CONTINUE);
+	assert_int_equal(f->vcpu.accesses, 2);
+	set_io(f, false, PLATFORM_PORT_COALESCED_IO, 4, 1);
+	assert_int_equal(handle(f, KVM_EXIT_IO), EXIT_CONTINUE);
+	assert_int_equal(load_le(data, 4), 0xffffffff);
+	f->vcpu.doorbell = 0;
+	store_le(data, 4, 0x30);
+	set_io(f, true, PLATFORM_PORT_COALESCED_IO, 4, 1);
+	assert_int_equal(handle(f, KVM_EXIT_IO), EXIT_CONTINUE);
+	assert_int_equal(f->probe.writes, 3);
+	mem_destroy(&mem);
+}
+
+static void test_hypercall(void **state)
+{
+	struct fixture *f = *state;
+	struct kvm_run *run = f->vcpu.run;
+	struct mem mem;
+
+	assert_int_equal(mem_init(&mem, 4 * MIB), 0);
+	f->vcpu.mem = &mem;
+	f->vcpu.doorbell = PLATFORM_PORT_COALESCED_IO;
+	fill_list(&mem, 0x30000);
+	run->hypercall.nr = COALESCED_IO_HYPERCALL_NR;
+	run->hypercall.args[0] = 0x30000;
+	run->hypercall.args[1] = 1;
+	run->hypercall.args[2] = COALESCED_IO_HYPERCALL_MAGIC;
+	assert_int_equal(handle(f, KVM_EXIT_HYPERCALL), EXIT_ERROR); /* not asked for */
+	assert_non_null(f->vcpu.crash);
+	f->vcpu.hypercall = true;
+	assert_int_equal(handle(f, KVM_EXIT_HYPERCALL), EXIT_CONTINUE);
+	assert_int_equal(f->row, KVM_EXIT_HYPERCALL);
+	assert_int_equal(run->hypercall.ret, 0);
+	assert_int_equal(f->vcpu.accesses, 3);
+	assert_int_equal(list_result(&mem, 0x30000), COALESCED_IO_OK);
+
+	run->hypercall.args[0] = 1ull << 45;
+	assert_int_equal(handle(f, KVM_EXIT_HYPERCALL), EXIT_CONTINUE);
+	assert_int_equal((int64_t)run->hypercall.ret, -14); /* KVM_EFAULT */
+	run->hypercall.args[0] = 0x30000;
+	run->hypercall.args[2] = 0x10; /* what an encrypted guest means by it */
+	assert_int_equal(handle(f, KVM_EXIT_HYPERCALL), EXIT_CONTINUE);
+	assert_int_equal((int64_t)run->hypercall.ret, -1000); /* KVM_ENOSYS */
+	assert_int_equal(f->vcpu.accesses, 0);
+	run->hypercall.args[2] = COALESCED_IO_HYPERCALL_MAGIC;
+	run->hypercall.args[1] = 2;
+	assert_int_equal(handle(f, KVM_EXIT_HYPERCALL), EXIT_CONTINUE);
+	assert_int_equal((int64_t)run->hypercall.ret, -1000);
+	assert_int_equal(f->probe.writes, 3);
+	mem_destroy(&mem);
+}
+
 /* Reasons of a newer KVM, and of other processors, are an error and share a row. */
 static void test_unknown_reasons(void **state)
 {
@@ -224,6 +324,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_string_io, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_mmio, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_fatal, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_doorbell, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_hypercall, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unknown_reasons, setup, teardown),
 		cmocka_unit_test(test_row_names),
 	};

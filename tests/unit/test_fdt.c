@@ -20,7 +20,8 @@
 #define TREE_SIZE (64 * KIB)
 #define ALL                                                                             \
 	(FIRMWARE_COM1 | FIRMWARE_COM2 | FIRMWARE_COM3 | FIRMWARE_COM4 | FIRMWARE_RTC | \
-	 FIRMWARE_PVPANIC | FIRMWARE_DEBUG_EXIT | FIRMWARE_PM_TIMER | FIRMWARE_GPE | FIRMWARE_PCI)
+	 FIRMWARE_PVPANIC | FIRMWARE_DEBUG_EXIT | FIRMWARE_PM_TIMER | FIRMWARE_GPE |    \
+	 FIRMWARE_PCI | FIRMWARE_COALESCED_IO)
 
 struct tree {
 	struct mem mem;
@@ -156,6 +157,12 @@ static void test_devices(void **state)
 		  "/isa/debug-exit@f4",
 		  "qemu,isa-debug-exit",
 		  { 1, 0xf4, 4 },
+		  0,
+		  { 0 } },
+		{ FIRMWARE_COALESCED_IO,
+		  "/isa/coalesced-io@520",
+		  "bantam,coalesced-io",
+		  { 1, 0x520, 4 },
 		  0,
 		  { 0 } },
 	};
