@@ -196,6 +196,8 @@ static void kvm_irq_set(void *ctx, unsigned line, bool level)
 
 	/* Cannot fail for a line that exists; there is nobody to tell if it did. */
 	(void)ioctl(kvm->vm_fd, KVM_IRQ_LINE, &l);
+	if (level)
+		atomic_fetch_add_explicit(&kvm->raised, 1, memory_order_relaxed);
 }
 
 struct irq kvm_irq(struct kvm *kvm, unsigned gsi)

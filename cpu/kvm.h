@@ -11,6 +11,7 @@
 
 #include <linux/kvm.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "base/bus.h"
 #include "base/err.h"
@@ -48,6 +49,8 @@ struct kvm {
 	bool has_pit; /* KVM_CREATE_PIT2 was done */
 	struct coalesced_pio posted; /* the bus's posted writes; off unless kvm_post_writes() */
 	uint32_t shadow_slots; /* a bit each that exists; kvm_shadow_set()'s own */
+
+	_Atomic uint64_t raised; /* counts the lines that devices have raised */
 
 	struct msi_ctl msi;
 	pthread_mutex_t msi_lock; /* guards vec and the kernel's routing table */

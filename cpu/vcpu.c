@@ -18,6 +18,12 @@
 
 #define KICK_SIGNAL SIGUSR1
 
+/*
+ * Some 100 us, what devices take included: an interrupt that only the host's kernel knows of
+ * waits for the end of the run.
+ */
+#define AHEAD_MAX_TICKS (256 * KIB)
+
 static void kick_handler(int sig)
 {
 	(void)sig; /* its delivery alone ends KVM_RUN */
@@ -56,38 +62,44 @@ struct timed_exit {
 	unsigned row;
 	uint64_t left, entered; /* the guest, and bantam again */
 	uint64_t access; /* acct_key() or 0 */
-	const struct acct_site *site; /* of access */
+	unsigned count; /* of its elements */
+	struct acct_site *site; /* of access */
 };
 
-static void count_exit(struct vcpu *vcpu, struct timed_exit *x)
+/* While vcpu->run still tells what it was. */
+static void describe_exit(struct vcpu *vcpu, struct timed_exit *x)
 {
-	struct acct *acct = &vcpu->acct;
-	uint64_t ticks = x->entered - x->left;
-	struct acct_site *site;
-
-	acct_exit(acct, x->row, ticks);
 	x->access = exit_access(vcpu, x->row);
 	if (!x->access)
 		return;
-	site = acct_site(acct, vcpu->bus, x->access);
-	if (x->row == KVM_EXIT_HYPERCALL)
-		counter_add(&site->accesses, vcpu->accesses); /* its exits are no port's */
-	else
-		acct_access(site, vcpu->accesses, ticks);
-	x->site = site;
+	x->count = vcpu->accesses;
+	x->site = acct_site(&vcpu->acct, vcpu->bus, x->access);
 }
+
+static void count_exit(struct vcpu *vcpu, const struct timed_exit *x)
+{
+	uint64_t ticks = x->entered - x->left;
+
+	acct_exit(&vcpu->acct, x->row, ticks);
+	if (!x->site)
+		return;
+	if (x->row == KVM_EXIT_HYPERCALL)
+		counter_add(&x->site->accesses, x->count); /* its exits are no port's */
+	else
+		acct_access(x->site, x->count, ticks);
+}
+
+static const uint64_t profile_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
 
 /* What only a profile or a trace wants to know; rarely called. */
 static __attribute__((noinline)) void watch_exit(struct vcpu *vcpu, const struct timed_exit *x)
 {
-	const uint64_t all = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
 	bool profiling = atomic_load_explicit(&vcpu->profiling, memory_order_acquire);
 	struct kvm_run *run = vcpu->run;
-	bool has_regs = run->kvm_valid_regs == all;
+	bool has_regs = (run->kvm_valid_regs & profile_regs) == profile_regs;
 
 	if (profiling && has_regs)
 		profile_exit(vcpu->profile, &run->s.regs, x->row, x->access, x->entered - x->left);
-	run->kvm_valid_regs = profiling ? all : 0; /* from the next exit on */
 	if (vcpu->trace) {
 		const struct trace_event e = {
 			.begin = x->left,
@@ -104,39 +116,66 @@ static __attribute__((noinline)) void watch_exit(struct vcpu *vcpu, const struct
 	}
 }
 
+/* What the next exit is to tell of the guest's registers. */
+static uint64_t wanted_regs(const struct vcpu *vcpu)
+{
+	if (atomic_load_explicit(&vcpu->profiling, memory_order_relaxed))
+		return profile_regs;
+	return vcpu->ahead && lookahead_is_on(vcpu->ahead) ? KVM_SYNC_X86_REGS : 0;
+}
+
+static bool is_watched(const struct vcpu *vcpu)
+{
+	return vcpu->trace || vcpu->run->kvm_valid_regs & KVM_SYNC_X86_SREGS ||
+	       atomic_load_explicit(&vcpu->profiling, memory_order_relaxed);
+}
+
 /*
  * Runs the guest until somebody wants something else, which shows as EINTR:
  * whoever changes goal sets immediate_exit, and KVM_RUN then first completes the
  * access of the exit before it.
  */
-static inline __attribute__((always_inline)) void run_guest(struct vcpu *vcpu, const bool counting)
+static inline __attribute__((always_inline)) void run_guest(struct vcpu *vcpu, const bool counting,
+							    const bool ahead)
 {
-	uint64_t entered = counting ? ticks_now() : 0;
+	const bool timing = counting || ahead;
+	uint64_t entered = timing ? ticks_now() : 0;
+	bool exited = false; /* already: KVM_RUN has been called */
 
 	for (;;) {
-		int ret = ioctl(vcpu->fd, KVM_RUN, 0);
-		uint64_t left = counting ? ticks_now() : 0;
+		int ret = exited ? 0 : ioctl(vcpu->fd, KVM_RUN, 0);
+		struct timed_exit x = { .row = ACCT_SIGNAL, .left = timing ? ticks_now() : 0 };
+		uint64_t interrupts = ahead ? atomic_load(&vcpu->kvm->raised) : 0;
+		uint64_t guest = x.left - entered;
 		enum exit_action action = EXIT_CONTINUE;
-		unsigned row = ACCT_SIGNAL;
 
 		if (ret == 0)
-			action = exit_handle(vcpu, &row);
+			action = exit_handle(vcpu, &x.row);
 		else if (errno == EINTR || errno == EAGAIN)
 			action = EXIT_STOP;
 		else
 			action = exit_run_failed(vcpu, errno);
 		if (counting) {
-			struct timed_exit x = { .row = row, .left = left };
-
-			counter_add(&vcpu->acct.run_ticks, left - entered);
+			counter_add(&vcpu->acct.run_ticks, guest);
 			x.entered = entered = ticks_now();
-			count_exit(vcpu, &x);
-			if (vcpu->trace || vcpu->run->kvm_valid_regs ||
-			    atomic_load_explicit(&vcpu->profiling, memory_order_relaxed)) {
+			describe_exit(vcpu, &x);
+			if (is_watched(vcpu)) {
 				watch_exit(vcpu, &x);
 				entered = ticks_now();
 			}
 		}
+		exited = false;
+		if (ahead && action == EXIT_CONTINUE &&
+		    (x.row == ACCT_IO_IN || x.row == ACCT_IO_OUT)) {
+			uint64_t began = entered;
+
+			exited = vcpu_look_ahead(vcpu, guest, interrupts);
+			entered = ticks_now();
+			x.entered += entered - began;
+		}
+		vcpu->run->kvm_valid_regs = wanted_regs(vcpu);
+		if (counting)
+			count_exit(vcpu, &x);
 		if (action == EXIT_CONTINUE)
 			continue;
 		if (action == EXIT_ERROR)
@@ -158,10 +197,12 @@ static void *vcpu_main(void *opaque)
 		vcpu->running = true;
 		vcpu->run->immediate_exit = 0;
 		pthread_mutex_unlock(&vcpu->lock);
-		if (vcpu->counting)
-			run_guest(vcpu, true);
+		if (vcpu->ahead)
+			run_guest(vcpu, vcpu->counting, true);
+		else if (vcpu->counting)
+			run_guest(vcpu, true, false);
 		else
-			run_guest(vcpu, false);
+			run_guest(vcpu, false, false);
 		pthread_mutex_lock(&vcpu->lock);
 		vcpu->running = false;
 		pthread_cond_broadcast(&vcpu->cond);
@@ -189,9 +230,7 @@ void vcpu_resume(struct vcpu *vcpu)
 
 int vcpu_set_profiling(struct vcpu *vcpu, const struct mem *mem, bool on)
 {
-	const int needed = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
-
-	if (on && (kvm_cap(vcpu->kvm, KVM_CAP_SYNC_REGS) & needed) != needed)
+	if (on && (kvm_cap(vcpu->kvm, KVM_CAP_SYNC_REGS) & (int)profile_regs) != (int)profile_regs)
 		return -EOPNOTSUPP;
 	if (on && !vcpu->profile) {
 		vcpu->profile = profile_create(mem);
@@ -227,6 +266,24 @@ static int start_thread(struct vcpu *vcpu)
 	return ret;
 }
 
+static int create_ahead(struct vcpu *vcpu, const struct vcpu_config *cfg)
+{
+	const struct lookahead_config ahead = {
+		.mem = cfg->mem,
+		.bus = cfg->bus,
+		.acct = cfg->uncounted ? NULL : &vcpu->acct,
+		.pause = &vcpu->run->immediate_exit,
+		.interrupts = &cfg->kvm->raised,
+		.max_ticks = AHEAD_MAX_TICKS,
+		.always = cfg->ahead == VCPU_AHEAD_ALWAYS,
+	};
+
+	if (cfg->ahead == VCPU_AHEAD_OFF)
+		return 0;
+	vcpu->ahead = lookahead_create(&ahead);
+	return vcpu->ahead ? 0 : -ENOMEM;
+}
+
 static int setup(struct vcpu *vcpu, const struct vcpu_config *cfg)
 {
 	int ret;
@@ -244,6 +301,8 @@ static int setup(struct vcpu *vcpu, const struct vcpu_config *cfg)
 		ret = regs_setup_power_on(vcpu->fd, cfg->index);
 	if (!ret)
 		ret = cpustate_save(cfg->kvm, vcpu->fd, &vcpu->power_on);
+	if (!ret)
+		ret = create_ahead(vcpu, cfg);
 	if (!ret)
 		ret = start_thread(vcpu);
 	return ret;
@@ -286,6 +345,7 @@ void vcpu_destroy(struct vcpu *vcpu)
 		set_goal(vcpu, VCPU_QUIT);
 		pthread_join(vcpu->thread, NULL);
 	}
+	lookahead_destroy(vcpu->ahead);
 	profile_destroy(vcpu->profile);
 	cpustate_free(&vcpu->power_on);
 	if (vcpu->run)

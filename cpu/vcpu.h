@@ -20,6 +20,7 @@
 #include "cpu/acct.h"
 #include "cpu/cpustate.h"
 #include "cpu/kvm.h"
+#include "cpu/lookahead/lookahead.h"
 #include "cpu/profile.h"
 
 struct vcpu;
@@ -48,6 +49,7 @@ struct vcpu {
 	struct trace_ring *trace; /* NULL: no trace; constant while the vCPU runs */
 	struct profile *profile; /* made before profiling is first set, and kept */
 	atomic_bool profiling;
+	struct lookahead *ahead; /* NULL: --coalesce is something else */
 	struct cpustate power_on;
 	struct vcpu_events events;
 
@@ -63,6 +65,12 @@ struct vcpu {
 	int crash_errno; /* KVM_RUN's own failure, or 0 */
 };
 
+enum vcpu_ahead {
+	VCPU_AHEAD_OFF,
+	VCPU_AHEAD_AUTO, /* where it pays */
+	VCPU_AHEAD_ALWAYS,
+};
+
 struct vcpu_config {
 	struct kvm *kvm;
 	struct bus *bus;
@@ -73,6 +81,7 @@ struct vcpu_config {
 	struct vcpu_events events;
 	struct trace_ring *trace; /* where its exits are written down; NULL: nowhere */
 	bool uncounted; /* no accounts: to measure what they cost */
+	enum vcpu_ahead ahead;
 };
 
 /* Creates the vCPU, its CPUID and power-on state, and its (paused) thread. 0 or -errno. */
@@ -98,6 +107,17 @@ void vcpu_wait_paused(struct vcpu *vcpu);
  * 0, -ENOMEM, or -EOPNOTSUPP where this KVM does not give registers with an exit.
  */
 int vcpu_set_profiling(struct vcpu *vcpu, const struct mem *mem, bool on) __must_check;
+
+/* Whether this KVM gives and takes registers with an exit, which VCPU_AHEAD_* needs. */
+bool vcpu_can_look_ahead(const struct kvm *kvm);
+
+/*
+ * After an exit for a port access that has been handled, on the vCPU's thread: goes on behind it
+ * in user space where that is worth while (cpu/lookahead/). ticks: what the guest has run;
+ * interrupts: kvm->raised when it was left. True: vcpu->run has the next exit already.
+ * (vcpu_ahead.c)
+ */
+bool vcpu_look_ahead(struct vcpu *vcpu, uint64_t ticks, uint64_t interrupts) __must_check;
 
 /*
  * Takes the no-op handler for the signal that interrupts KVM_RUN; once a process,

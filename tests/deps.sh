@@ -6,7 +6,7 @@
 # Usage: deps.sh PURPOSE ...	build, check, lab, demo, bench, disk
 set -euo pipefail
 
-BUILD="gcc make libc6-dev pkg-config libfdt-dev acpica-tools libcjson-dev liburing-dev zlib1g-dev libzstd-dev libnbd-dev"
+BUILD="gcc make libc6-dev pkg-config libfdt-dev acpica-tools libcjson-dev liburing-dev zlib1g-dev libzstd-dev libnbd-dev libzydis-dev"
 LAB="busybox-static cpio e2fsprogs lz4 xz-utils zstd qemu-system-x86"
 # guests/linux/mkdebian.sh
 DISK="mmdebstrap uidmap fdisk e2fsprogs grub-common grub-pc-bin"

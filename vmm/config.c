@@ -113,6 +113,8 @@ static int parse_coalesce(struct config *cfg, const char *option, char *value, s
 		[COALESCE_OFF] = "off",
 		[COALESCE_PIO] = "pio",
 		[COALESCE_HYPERCALL] = "hypercall",
+		[COALESCE_LOOKAHEAD] = "lookahead",
+		[COALESCE_AUTO] = "auto",
 		NULL,
 	};
 
@@ -204,9 +206,9 @@ static const struct option options[] = {
 	{ "--pit", ARG_NEEDED, false,
 	  "user|kernel|none[,max-hz=N][,time=keep|dilate][,lost-ticks=catchup|delay|discard]",
 	  "the interval timer (user with --firmware, else kernel), and how often it may tick", 0, parse_pit },
-	{ "--coalesce", ARG_NEEDED, false, "off|pio|hypercall",
+	{ "--coalesce", ARG_NEEDED, false, "off|pio|hypercall|lookahead|auto",
 	  "save exits: the host keeps back port writes that show in later accesses only, or the guest "
-	  "hands over lists of accesses (off)",
+	  "hands over lists of accesses, or its next instructions are run here, auto: where it pays (off)",
 	  0, parse_coalesce },
 	{ "--exits", ARG_OPTIONAL, false, "=FILE.json", "tell at the end what the guest's exits cost, as a table or as JSON",
 	  0, parse_exits },

@@ -59,7 +59,7 @@ struct serial_config {
 
 /* PIT_DEFAULT: PIT_USER with firmware, PIT_KERNEL without; no machine finds it here. */
 enum pit_kind { PIT_USER, PIT_KERNEL, PIT_NONE, PIT_DEFAULT };
-enum coalesce { COALESCE_OFF, COALESCE_PIO, COALESCE_HYPERCALL };
+enum coalesce { COALESCE_OFF, COALESCE_PIO, COALESCE_HYPERCALL, COALESCE_LOOKAHEAD, COALESCE_AUTO };
 
 struct config {
 	const char *kernel; /* this or the firmware */

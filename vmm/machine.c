@@ -320,10 +320,35 @@ static int create_kvm(struct machine *m, struct err *err)
 	return 0;
 }
 
+/* Whether vCPUs look ahead; auto goes without where this KVM cannot. */
+static int choose_ahead(const struct machine *m, enum vcpu_ahead *ahead, struct err *err)
+{
+	static const enum vcpu_ahead modes[] = {
+		[COALESCE_OFF] = VCPU_AHEAD_OFF,
+		[COALESCE_LOOKAHEAD] = VCPU_AHEAD_ALWAYS,
+		[COALESCE_AUTO] = VCPU_AHEAD_AUTO,
+	};
+
+	*ahead = modes[m->cfg->coalesce];
+	if (*ahead == VCPU_AHEAD_OFF || vcpu_can_look_ahead(&m->kvm))
+		return 0;
+	if (*ahead == VCPU_AHEAD_ALWAYS)
+		return err_set(err, -ENOTSUP,
+			       "--coalesce lookahead: this host's KVM does not give the guest's "
+			       "registers with an exit (KVM_CAP_SYNC_REGS)");
+	*ahead = VCPU_AHEAD_OFF;
+	return 0;
+}
+
 static int create_vcpus(struct machine *m, struct err *err)
 {
 	uint32_t coalesced_io = 0;
-	int ret = vcpu_setup_signal();
+	enum vcpu_ahead ahead;
+	int ret = choose_ahead(m, &ahead, err);
+
+	if (ret)
+		return ret;
+	ret = vcpu_setup_signal();
 
 	if (m->cfg->coalesce == COALESCE_HYPERCALL) {
 		coalesced_io = COALESCED_IO_F_DOORBELL;
@@ -342,6 +367,7 @@ static int create_vcpus(struct machine *m, struct err *err)
 			.nr_cpus = (unsigned)m->cfg->nr_cpus,
 			.coalesced_io = coalesced_io,
 			.events = { .crashed = machine_vcpu_crashed, .ctx = m },
+			.ahead = ahead,
 		};
 		char thread[16];
 

@@ -8,7 +8,8 @@
  * a pointer.
  *
  * With "multiple=N" the first disk's first 16 sectors are read N times by READ MULTIPLE, each time as
- * one block and by one instruction: 8192 bytes.
+ * one block and by one instruction: 8192 bytes. With "dma=N" the first 8 are read N times by READ DMA,
+ * and with "dma-ext=N" by READ DMA EXT: 4096 bytes, waited for by polling.
  */
 #include "guests/baremetal/lib/ide.h"
 #include "guests/baremetal/lib/rt.h"
@@ -83,6 +84,23 @@ static void multiple(unsigned n)
 	tap_is(done, n, "READ MULTIPLE");
 }
 
+static void dma(unsigned n, uint8_t command)
+{
+	static uint8_t buf[8 * 512] __attribute__((aligned(4096)));
+	const struct ide_regs read = { .command = command, .count = 8 };
+	unsigned devfn = ide_find(), done = 0;
+	struct ide d;
+
+	if (devfn == PCI_NONE) {
+		tap(false, "there is an IDE controller");
+		return;
+	}
+	d = ide_place(devfn, 0);
+	while (done < n && ide_ok(ide_dma(&d, &read, buf, sizeof(buf), true) & 0xff))
+		done++;
+	tap_is(done, n, "READ DMA");
+}
+
 int main(void)
 {
 	unsigned n = cmdline_number("multiple=", 0);
@@ -97,6 +115,12 @@ int main(void)
 	}
 	if (n)
 		multiple(n);
+	n = cmdline_number("dma=", 0);
+	if (n)
+		dma(n, IDE_CMD_READ_DMA);
+	n = cmdline_number("dma-ext=", 0);
+	if (n)
+		dma(n, IDE_CMD_READ_DMA_EXT);
 	tap(true, "all accesses are made");
 	tap_done();
 }

@@ -5,7 +5,7 @@
 # Usage: run.sh BANTAM GUESTS [NAME ...]
 #
 # BANTAM is the program, GUESTS the folder of the *.elf, NAME picks some of: real prot long uart
-# ports pci blk ide cdrom coalesce smp reset crash fdt exits counts multiple profile live pit stop nbd qcow2 console signals firmware. Prints TAP. Where /dev/kvm cannot be
+# ports pci blk ide cdrom coalesce smp reset crash fdt exits counts multiple lookahead profile live pit stop nbd qcow2 console signals firmware. Prints TAP. Where /dev/kvm cannot be
 # used, everything runs in the lab instead; GUEST_LAB=1 asks for that.
 # TEST_OUT keeps the guests' output (a temporary folder). PIT_SLACK is by how many per mille the timer's
 # rates may be off (10 where the host is idle).
@@ -21,7 +21,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 bantam=$(cd "$(dirname "$1")" && pwd)/${1##*/}
 guests=$(cd "$2" && pwd) || exit 2
 shift 2
-names=${*:-real prot long uart ports pci blk ide cdrom coalesce smp reset crash fdt exits counts multiple profile live pit stop nbd qcow2 console signals firmware}
+names=${*:-real prot long uart ports pci blk ide cdrom coalesce smp reset crash fdt exits counts multiple lookahead profile live pit stop nbd qcow2 console signals firmware}
 
 # Where Debian's package has its images; in the lab they lie beside the guests.
 seabios=/usr/share/seabios
@@ -602,6 +602,44 @@ test_multiple() {
 	is "multiple: words" "$(json multiple.json "total.ports.$data.accesses")" $((5 * 8192 / 2)) multiple.json
 	is "multiple: exits for them" "$(json multiple.json "total.ports.$data.count")" $((5 * 8192 / 1024)) \
 		multiple.json
+}
+
+# avoided NAME WHAT AT-LEAST: exits that NAME.json says a look ahead has avoided
+avoided() {
+	check "$1: exits avoided $2: $(json "$1.json" lookahead.avoided)" \
+		[ "$(json "$1.json" lookahead.avoided)" -ge "$3" ]
+}
+
+# The same guests, which must not notice; and that it is worth it.
+test_lookahead() {
+	for mode in lookahead auto; do
+		make_disk ahead.img 2100
+		make_disk want.img 2100 1
+		guest ahead-ide-$mode ide "disk0=2100" --disk path=ahead.img,if=ide \
+			--coalesce $mode --exits=ahead-ide-$mode.json
+		trimmed ahead-ide-$mode 0 want.img
+		check "ahead-ide-$mode: the image holds what was written" cmp ahead.img want.img
+	done
+	avoided ahead-ide-lookahead "in 64-bit code" 1000
+	make_disk ahead.img 2100
+	make_disk want.img 2100 1
+	guest ahead-idedma idedma "disk0=2100" --disk path=ahead.img,if=ide --coalesce lookahead \
+		--profile ahead.svg
+	check "ahead-idedma: the image holds what was written" cmp ahead.img want.img
+	guest ahead-prot prot "prot" --disk path=ahead.img --coalesce lookahead \
+		--exits=ahead-prot.json
+	avoided ahead-prot "in 32-bit code" 50
+	guest ahead-smp smp "cpus=4" --cpus 4 --coalesce lookahead
+	for mode in off lookahead; do
+		run ahead-dma-$mode exits "dma=500" --disk path=ahead.img,if=ide --coalesce $mode \
+			--exits=ahead-dma-$mode.json
+		verdicts ahead-dma-$mode
+	done
+	plain=$(json ahead-dma-off.json total.exits)
+	few=$(json ahead-dma-lookahead.json total.exits)
+	check "lookahead: 500 requests by DMA: $few exits, not $plain" [ "$few" -lt $((plain / 4)) ]
+	status=$(json ahead-dma-lookahead.json total.ports.device=ide0,register=command.accesses)
+	is "lookahead: accesses are still counted" "$status" 500
 }
 
 # hot NAME FUNCTION CALLER EXITS KIND

@@ -108,6 +108,24 @@ static inline void report_sample(struct report *r)
 		    { "virtio-blk0", "kick-popped", { 1000, 5000000, 4900, 11000, 90000 } },
 		    { "virtio-blk0", "total", { 1000, 95000000, 91000, 180000, 990000 } }, );
 	sample_profile(&r->profile);
+	r->ahead = (struct report_ahead){
+		.present = true,
+		.on = true,
+		.runs = 700,
+		.avoided = 4200,
+		.insns = 42000,
+		.total_ns = 2100000,
+		.turned_off = 1,
+		.end_expected = 600,
+		.end_unknown = 50,
+		.end_refused = 30,
+		.end_interrupt = 15,
+		.end_bound = 5,
+	};
+	SAMPLE_LIST(r->ahead.sites, r->ahead.nr_sites,
+		    { 0xffffffffc0222222, true, 0x1f2, "ide0", "sector-count", "ata_sff_tf_load",
+		      "libata", 0x42, 800, 650, 4000 },
+		    { 0xffffffff81000010, false, 0x80, "", "", "", "", 0, 100, 50, 200 }, );
 }
 
 /* What a view prints, to be freed. */

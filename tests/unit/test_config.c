@@ -106,6 +106,7 @@ static void test_everything(void **state)
 	assert_string_equal(p.cfg.serials[0].path, "/tmp/x");
 	assert_int_equal(p.cfg.serials[1].kind, SERIAL_NONE);
 	assert_int_equal(p.cfg.pit, PIT_NONE);
+	assert_int_equal(p.cfg.coalesce, COALESCE_AUTO);
 	assert_true(p.cfg.exits);
 	assert_string_equal(p.cfg.exits_json, "out.json");
 	assert_true(p.cfg.no_reboot);
@@ -273,7 +274,7 @@ static void test_mistakes(void **state)
 		{ "--kernel k --pit user,time=slow", { "time=slow", "keep, dilate" } },
 		{ "--kernel k --pit user,lost-ticks=all",
 		  { "lost-ticks=all", "catchup, delay, discard" } },
-		{ "--kernel k --coalesce on", { "--coalesce=on", "off, pio, hypercall" } },
+		{ "--kernel k --coalesce on", { "--coalesce=on", "off, pio, hypercall, lookahead" } },
 		{ "--firmware", { "--firmware", "missing", "seabios" } },
 		{ "--firmware f --kernel k", { "--firmware f", "--kernel k", "without" } },
 		{ "--firmware f --initrd i", { "--initrd", "needs --kernel" } },

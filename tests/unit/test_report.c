@@ -84,6 +84,9 @@ static void test_delta_of_none(void **state)
 	assert_int_equal(d.profile.nr_hot, 0);
 	assert_int_equal(d.profile.lost, 0);
 	assert_int_equal(d.doorbells, 0);
+	assert_int_equal(d.ahead.avoided, 0);
+	assert_int_equal(d.ahead.nr_sites, 0);
+	assert_true(d.ahead.present && d.ahead.on);
 	/* What is so now stays: levels, states and names. */
 	assert_int_equal(report_counter(&d.kvm_vcpu, "exits"), 0);
 	assert_int_equal(report_counter(&d.kvm_vm, "pages_4k"), 4096);
@@ -122,6 +125,9 @@ static void test_delta(void **state)
 	b.profile.lost += 4;
 	b.profile.hot[1].count += 5;
 	b.profile.hot[1].total_ns += 55;
+	b.ahead.avoided += 11;
+	b.ahead.end_bound += 2;
+	b.ahead.sites[1].avoided += 11;
 	assert_int_equal(report_delta(&a, &b, &d), 0);
 	assert_int_equal(d.wall_ns, 250);
 	assert_int_equal(d.total.run_ns, 100);
@@ -146,6 +152,11 @@ static void test_delta(void **state)
 	assert_int_equal(d.profile.nr_hot, 1);
 	assert_int_equal(d.profile.hot[0].count, 5);
 	assert_int_equal(d.profile.hot[0].total_ns, 55);
+	assert_int_equal(d.ahead.avoided, 11);
+	assert_int_equal(d.ahead.end_bound, 2);
+	assert_int_equal(d.ahead.nr_sites, 1);
+	assert_int_equal(d.ahead.sites[0].avoided, 11);
+	assert_int_equal(d.ahead.sites[0].exits, 0);
 	report_free(&a);
 	report_free(&b);
 	report_free(&d);
@@ -254,6 +265,12 @@ static void test_table(void **state)
 	has_line(text, "doorbells: 55");
 	has_line(text, "1 302 1.600 1500.000");
 	has_line(text, "exits 25000 io_exits 1260 mmio_exits 503");
+	has_line(text, "lookahead: 4200 exits avoided in 700 runs, 60.0 instructions and 3.00 us");
+	has_line(text, "ended: 600 as expected, 50 unknown code, 30 left to the CPU, 15 "
+		       "interrupts, 5 bounds");
+	has_line(text, "it did not pay and was turned off 1 times, and is now on");
+	in_order(text, "ide0.sector-count out 800 650 4000 83.3% ata_sff_tf_load+0x42",
+		 "port 0x80 in 100 50 200 66.7% 0xffffffff81000010");
 	has_line(text, "virtio-blk0 total 1000 95.00 91.00 180.00 990.0");
 	has_line(text,
 		 "750 3.75 56.5 59.0 serial8250_console_putchar out uart0.thr uart_console_write?");

@@ -94,6 +94,36 @@ static void same_profile(const struct report_profile *a, const struct report_pro
 		same_hot(&a->hot[i], &b->hot[i]);
 }
 
+static void same_ahead(const struct report_ahead *a, const struct report_ahead *b)
+{
+	SAME(present);
+	SAME(on);
+	SAME(runs);
+	SAME(avoided);
+	SAME(insns);
+	SAME(total_ns);
+	SAME(turned_off);
+	SAME(end_expected);
+	SAME(end_unknown);
+	SAME(end_refused);
+	SAME(end_interrupt);
+	SAME(end_bound);
+	SAME(nr_sites);
+	for (size_t i = 0; i < a->nr_sites; i++) {
+		SAME(sites[i].rip);
+		SAME(sites[i].write);
+		SAME(sites[i].addr);
+		assert_string_equal(a->sites[i].device, b->sites[i].device);
+		assert_string_equal(a->sites[i].reg, b->sites[i].reg);
+		assert_string_equal(a->sites[i].function, b->sites[i].function);
+		assert_string_equal(a->sites[i].module, b->sites[i].module);
+		SAME(sites[i].offset);
+		SAME(sites[i].exits);
+		SAME(sites[i].runs);
+		SAME(sites[i].avoided);
+	}
+}
+
 static void same_report(const struct report *a, const struct report *b)
 {
 	assert_string_equal(a->name, b->name);
@@ -116,6 +146,7 @@ static void same_report(const struct report *a, const struct report *b)
 		same_time(&a->stages[i].time, &b->stages[i].time);
 	}
 	same_profile(&a->profile, &b->profile);
+	same_ahead(&a->ahead, &b->ahead);
 }
 
 /* Through a file, and text. */

@@ -47,6 +47,8 @@ extern const struct fields kvm_fields;
 extern const struct fields stage_fields;
 extern const struct fields profile_fields;
 extern const struct fields hot_fields;
+extern const struct fields ahead_fields;
+extern const struct fields ahead_site_fields;
 
 /* The words for enum report_caller. */
 extern const char *const report_caller_kinds[REPORT_CALLER_EXACT + 1];

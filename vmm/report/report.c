@@ -21,6 +21,7 @@ void report_free(struct report *r)
 	free(r->kvm_vcpu.list);
 	free(r->stages);
 	free(r->profile.hot);
+	free(r->ahead.sites);
 	memset(r, 0, sizeof(*r));
 }
 

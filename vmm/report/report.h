@@ -102,6 +102,39 @@ struct report_stage {
 	struct report_time time;
 };
 
+/* An access of a guest's instruction to a port, under --coalesce lookahead. */
+struct report_ahead_site {
+	uint64_t rip;
+	bool write;
+	uint64_t addr; /* the port */
+	char device[32]; /* as in a site */
+	char reg[32];
+	char function[128]; /* as in a profile's row */
+	char module[64];
+	uint64_t offset;
+	uint64_t exits; /* to user space */
+	uint64_t runs; /* that began behind it */
+	uint64_t avoided; /* its accesses in runs, each an exit less */
+};
+
+struct report_ahead {
+	bool present; /* this machine looks ahead */
+	bool on; /* on some CPU it does at the moment; else it does not pay */
+	uint64_t runs;
+	uint64_t avoided;
+	uint64_t insns;
+	uint64_t total_ns; /* of the runs, without what the devices took */
+	uint64_t turned_off; /* how often it was found not to pay */
+	/* What ended the runs. */
+	uint64_t end_expected; /* no more accesses were expected */
+	uint64_t end_unknown; /* an instruction that lookahead does not know */
+	uint64_t end_refused; /* one that only the CPU may do */
+	uint64_t end_interrupt; /* or a pause */
+	uint64_t end_bound;
+	struct report_ahead_site *sites; /* unordered */
+	size_t nr_sites;
+};
+
 struct report {
 	char name[64]; /* the machine's */
 	bool running; /* taken while it ran */
@@ -118,6 +151,7 @@ struct report {
 	struct report_stage *stages;
 	size_t nr_stages;
 	struct report_profile profile;
+	struct report_ahead ahead;
 };
 
 /* Frees what it holds and zeroes it. Harmless on a zeroed struct. */

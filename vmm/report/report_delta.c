@@ -99,7 +99,7 @@ static int delta_sites(const struct report_cpu *before, const struct report_cpu 
 			to->accesses = diff_sat(to->accesses, from->accesses);
 			to->total_ns = diff_sat(to->total_ns, from->total_ns);
 		}
-		out->nr_sites += to->count != 0;
+		out->nr_sites += to->count || to->accesses;
 	}
 	free(old);
 	return 0;
@@ -260,6 +260,59 @@ static int delta_profile(const struct report_profile *before, const struct repor
 	return 0;
 }
 
+/* --- lookahead ---------------------------------------------------------------- */
+
+static int compare_ahead(const void *a, const void *b)
+{
+	const struct report_ahead_site *x = a, *y = b;
+
+	if (x->rip != y->rip)
+		return compare_u64(x->rip, y->rip);
+	if (x->addr != y->addr)
+		return compare_u64(x->addr, y->addr);
+	return x->write - y->write;
+}
+
+static int delta_ahead(const struct report_ahead *before, const struct report_ahead *after,
+		       struct report_ahead *out)
+{
+	struct report_ahead_site *old = copy_rows(before->sites, before->nr_sites, sizeof(*old));
+
+	*out = *after;
+	out->runs = diff_sat(after->runs, before->runs);
+	out->avoided = diff_sat(after->avoided, before->avoided);
+	out->insns = diff_sat(after->insns, before->insns);
+	out->total_ns = diff_sat(after->total_ns, before->total_ns);
+	out->turned_off = diff_sat(after->turned_off, before->turned_off);
+	out->end_expected = diff_sat(after->end_expected, before->end_expected);
+	out->end_unknown = diff_sat(after->end_unknown, before->end_unknown);
+	out->end_refused = diff_sat(after->end_refused, before->end_refused);
+	out->end_interrupt = diff_sat(after->end_interrupt, before->end_interrupt);
+	out->end_bound = diff_sat(after->end_bound, before->end_bound);
+	out->nr_sites = 0;
+	out->sites = copy_rows(after->sites, after->nr_sites, sizeof(*out->sites));
+	if (!old || !out->sites) {
+		free(old);
+		return -ENOMEM;
+	}
+	sort_rows(old, before->nr_sites, sizeof(*old), compare_ahead);
+	for (size_t i = 0; i < after->nr_sites; i++) {
+		struct report_ahead_site *to = &out->sites[out->nr_sites];
+		const struct report_ahead_site *from = find_row(
+			&after->sites[i], old, before->nr_sites, sizeof(*old), compare_ahead);
+
+		*to = after->sites[i];
+		if (from) {
+			to->exits = diff_sat(to->exits, from->exits);
+			to->runs = diff_sat(to->runs, from->runs);
+			to->avoided = diff_sat(to->avoided, from->avoided);
+		}
+		out->nr_sites += to->exits || to->avoided;
+	}
+	free(old);
+	return 0;
+}
+
 int report_delta(const struct report *before, const struct report *after, struct report *out)
 {
 	int ret;
@@ -281,6 +334,8 @@ int report_delta(const struct report *before, const struct report *after, struct
 		ret = delta_stages(before, after, out);
 	if (!ret)
 		ret = delta_profile(&before->profile, &after->profile, &out->profile);
+	if (!ret)
+		ret = delta_ahead(&before->ahead, &after->ahead, &out->ahead);
 	if (ret)
 		report_free(out);
 	return ret;

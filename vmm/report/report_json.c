@@ -83,6 +83,34 @@ static const struct field hot_list[] = {
 	FIELD(struct report_hot, total_ns, FIELD_NUMBER, "user_ns"),
 };
 
+static const struct field ahead_list[] = {
+	FIELD(struct report_ahead, on, FIELD_BOOL, "on"),
+	FIELD(struct report_ahead, runs, FIELD_NUMBER, "runs"),
+	FIELD(struct report_ahead, avoided, FIELD_NUMBER, "avoided"),
+	FIELD(struct report_ahead, insns, FIELD_NUMBER, "instructions"),
+	FIELD(struct report_ahead, total_ns, FIELD_NUMBER, "total_ns"),
+	FIELD(struct report_ahead, turned_off, FIELD_NUMBER, "turned_off"),
+	FIELD(struct report_ahead, end_expected, FIELD_NUMBER, "ended_expected"),
+	FIELD(struct report_ahead, end_unknown, FIELD_NUMBER, "ended_unknown"),
+	FIELD(struct report_ahead, end_refused, FIELD_NUMBER, "ended_refused"),
+	FIELD(struct report_ahead, end_interrupt, FIELD_NUMBER, "ended_interrupt"),
+	FIELD(struct report_ahead, end_bound, FIELD_NUMBER, "ended_bound"),
+};
+
+static const struct field ahead_site_list[] = {
+	FIELD(struct report_ahead_site, rip, FIELD_ADDRESS, "rip"),
+	FIELD(struct report_ahead_site, write, FIELD_BOOL, "write"),
+	FIELD(struct report_ahead_site, addr, FIELD_ADDRESS, "address"),
+	FIELD(struct report_ahead_site, device, FIELD_STRING, "device"),
+	FIELD(struct report_ahead_site, reg, FIELD_STRING, "register"),
+	FIELD(struct report_ahead_site, function, FIELD_STRING, "function"),
+	FIELD(struct report_ahead_site, module, FIELD_STRING, "module"),
+	FIELD(struct report_ahead_site, offset, FIELD_ADDRESS, "offset"),
+	FIELD(struct report_ahead_site, exits, FIELD_NUMBER, "exits"),
+	FIELD(struct report_ahead_site, runs, FIELD_NUMBER, "runs"),
+	FIELD(struct report_ahead_site, avoided, FIELD_NUMBER, "avoided"),
+};
+
 const struct fields report_fields = FIELDS(report_list);
 const struct fields reason_fields = FIELDS(reason_list);
 const struct fields site_fields = FIELDS(site_list);
@@ -91,6 +119,8 @@ const struct fields kvm_fields = FIELDS(kvm_list);
 const struct fields stage_fields = FIELDS(stage_list);
 const struct fields profile_fields = FIELDS(profile_list);
 const struct fields hot_fields = FIELDS(hot_list);
+const struct fields ahead_fields = FIELDS(ahead_list);
+const struct fields ahead_site_fields = FIELDS(ahead_site_list);
 
 const char *const report_caller_kinds[REPORT_CALLER_EXACT + 1] = {
 	[REPORT_CALLER_NONE] = "none",
@@ -276,6 +306,16 @@ static void put_profile(struct writer *w, cJSON *root, const struct report_profi
 		put_fields(w, put_element(w, array), &hot_fields, &p->hot[i]);
 }
 
+static void put_ahead(struct writer *w, cJSON *root, const struct report_ahead *a)
+{
+	cJSON *ahead = put_object(w, root, "lookahead"), *array;
+
+	put_fields(w, ahead, &ahead_fields, a);
+	array = put_array(w, ahead, "sites");
+	for (size_t i = 0; i < a->nr_sites; i++)
+		put_fields(w, put_element(w, array), &ahead_site_fields, &a->sites[i]);
+}
+
 cJSON *report_to_json(const struct report *r)
 {
 	cJSON *root = cJSON_CreateObject(), *cpus;
@@ -292,6 +332,8 @@ cJSON *report_to_json(const struct report *r)
 	put_stages(&w, root, r);
 	if (r->profile.present)
 		put_profile(&w, root, &r->profile);
+	if (r->ahead.present)
+		put_ahead(&w, root, &r->ahead);
 	if (!w.failed)
 		return root;
 	cJSON_Delete(root);

@@ -16,6 +16,7 @@ enum {
 	MAX_COUNTERS = 4096,
 	MAX_STAGES = 4096,
 	MAX_HOT = 1 << 20,
+	MAX_AHEAD_SITES = 1 << 20,
 };
 
 /* Where reading failed and what would have been right; empty while it has not. */
@@ -405,6 +406,40 @@ static bool take_profile(struct reader *rd, const cJSON *root, struct report_pro
 		      take_fields(rd, profile, &profile_fields, p) && take_hot(rd, profile, p));
 }
 
+static bool take_ahead_sites(struct reader *rd, const cJSON *ahead, struct report_ahead *a)
+{
+	size_t nr;
+	const cJSON *sites = get_list(rd, ahead, "sites", MAX_AHEAD_SITES, &nr), *item;
+
+	if (!sites)
+		return false;
+	a->sites = calloc(nr + 1, sizeof(*a->sites));
+	if (!a->sites)
+		return refuse_memory(rd);
+	cJSON_ArrayForEach(item, sites)
+	{
+		size_t i = a->nr_sites++;
+		bool ok = take_fields(rd, item, &ahead_site_fields, &a->sites[i]);
+
+		if (!within(rd, "sites", within_element(rd, i, ok)))
+			return false;
+	}
+	return true;
+}
+
+static bool take_ahead(struct reader *rd, const cJSON *root, struct report_ahead *a)
+{
+	const cJSON *ahead = cJSON_GetObjectItemCaseSensitive(root, "lookahead");
+
+	if (!ahead)
+		return true;
+	a->present = true;
+	if (!cJSON_IsObject(ahead))
+		return refuse(rd, "lookahead", "must be an object");
+	return within(rd, "lookahead",
+		      take_fields(rd, ahead, &ahead_fields, a) && take_ahead_sites(rd, ahead, a));
+}
+
 static int check_version(const cJSON *json, const char *what, struct err *err)
 {
 	const cJSON *version = cJSON_GetObjectItemCaseSensitive(json, "version");
@@ -437,7 +472,7 @@ int report_from_json(const cJSON *json, const char *what, struct report *out, st
 		return ret;
 	if (take_fields(&rd, json, &report_fields, out) && take_cpus(&rd, json, out) &&
 	    take_kvm(&rd, json, out) && take_stages(&rd, json, out) &&
-	    take_profile(&rd, json, &out->profile))
+	    take_profile(&rd, json, &out->profile) && take_ahead(&rd, json, &out->ahead))
 		return 0;
 	report_free(out);
 	if (rd.no_memory)

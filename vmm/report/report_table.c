@@ -6,7 +6,7 @@
 
 #include "vmm/report/views.h"
 
-enum { SITE_ROWS = 40, HOT_ROWS = 25 };
+enum { SITE_ROWS = 40, HOT_ROWS = 25, AHEAD_ROWS = 25 };
 
 /* A sorted copy of nr rows, to be freed; NULL without memory. */
 static void *sorted(const void *rows, size_t nr, size_t size,
@@ -243,6 +243,68 @@ static void print_stages(const struct report *r, FILE *out)
 	}
 }
 
+static int compare_ahead(const void *a, const void *b)
+{
+	const struct report_ahead_site *x = a, *y = b;
+
+	if (x->avoided != y->avoided)
+		return x->avoided < y->avoided ? 1 : -1;
+	if (x->exits != y->exits)
+		return x->exits < y->exits ? 1 : -1;
+	if (x->rip != y->rip)
+		return x->rip < y->rip ? -1 : 1;
+	return x->addr < y->addr ? -1 : x->addr > y->addr;
+}
+
+static void print_ahead_site(const struct report_ahead_site *s, FILE *out)
+{
+	struct report_site site = { .write = s->write, .addr = s->addr, .width = 1 };
+	char name[80], code[sizeof(s->function) + 24];
+
+	memcpy(site.device, s->device, sizeof(site.device));
+	memcpy(site.reg, s->reg, sizeof(site.reg));
+	report_site_name(&site, name, sizeof(name));
+	fprintf(out, "%-26s %-3s %10" PRIu64 " %10" PRIu64 " %10" PRIu64 " %6.1f%% ", name,
+		report_direction(false, s->write), s->exits, s->runs, s->avoided,
+		percent(s->avoided, sum_sat(s->exits, s->avoided)));
+	if (s->function[0])
+		fprintf(out, "%.30s+0x%" PRIx64 "\n", report_plain(s->function, code, sizeof(code)),
+			s->offset);
+	else
+		fprintf(out, "%s\n", report_hex(s->rip, code, sizeof(code)));
+}
+
+static void print_ahead(const struct report_ahead *a, FILE *out)
+{
+	struct report_ahead_site *rows;
+
+	if (!a->present)
+		return;
+	fprintf(out,
+		"\nlookahead: %" PRIu64 " exits avoided in %" PRIu64 " runs, %.1f instructions and "
+		"%.2f us each\n",
+		a->avoided, a->runs, a->runs ? (double)a->insns / (double)a->runs : 0,
+		mean_us(a->total_ns, a->runs));
+	fprintf(out,
+		"ended: %" PRIu64 " as expected, %" PRIu64 " unknown code, %" PRIu64
+		" left to the CPU, %" PRIu64 " interrupts, %" PRIu64 " bounds\n",
+		a->end_expected, a->end_unknown, a->end_refused, a->end_interrupt, a->end_bound);
+	if (a->turned_off)
+		fprintf(out, "it did not pay and was turned off %" PRIu64 " times, and is now %s\n",
+			a->turned_off, a->on ? "on" : "off");
+	rows = sorted(a->sites, a->nr_sites, sizeof(*rows), compare_ahead);
+	if (!rows)
+		return;
+	if (a->nr_sites)
+		fprintf(out, "%-30s %10s %10s %10s %7s %s\n", "register", "exits", "runs",
+			"avoided", "share", "instruction");
+	for (size_t i = 0; i < a->nr_sites && i < AHEAD_ROWS; i++)
+		print_ahead_site(&rows[i], out);
+	if (a->nr_sites > AHEAD_ROWS)
+		fprintf(out, "%zu more\n", a->nr_sites - AHEAD_ROWS);
+	free(rows);
+}
+
 void report_print(const struct report *r, FILE *out)
 {
 	print_summary(r, out);
@@ -250,6 +312,7 @@ void report_print(const struct report *r, FILE *out)
 	print_sites(&r->total, out);
 	print_checks(r, out);
 	print_cpus(r, out);
+	print_ahead(&r->ahead, out);
 	print_kvm(r, out);
 	print_stages(r, out);
 	if (r->profile.nr_hot) {
