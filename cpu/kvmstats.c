@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <unistd.h>
 
 static void fill(struct kvmstat *out, const struct kvm_stats_desc *d, const uint64_t *values)
 {
@@ -59,16 +58,19 @@ static int read_all(int fd, struct kvmstats *out)
 	return ret;
 }
 
-int kvmstats_read(int fd, struct kvmstats *out)
+int kvmstats_open(int fd)
 {
-	int stats_fd, ret;
+	int stats_fd = ioctl(fd, KVM_GET_STATS_FD, NULL);
+
+	return stats_fd < 0 ? -errno : stats_fd;
+}
+
+int kvmstats_read(int stats_fd, struct kvmstats *out)
+{
+	int ret;
 
 	memset(out, 0, sizeof(*out));
-	stats_fd = ioctl(fd, KVM_GET_STATS_FD, NULL);
-	if (stats_fd < 0)
-		return -errno;
 	ret = read_all(stats_fd, out);
-	close(stats_fd);
 	if (ret)
 		kvmstats_free(out);
 	return ret;

@@ -22,10 +22,17 @@ struct kvmstats {
 };
 
 /*
- * Reads the statistics of a VM or vCPU fd. 0 or -errno; -ENOTTY where this host's
- * KVM has none. Any thread. kvmstats_free() after success.
+ * The statistics' own fd of a VM's or a vCPU's, for close(); -errno, -ENOTTY where this host's
+ * KVM has none. A vCPU's is opened before it runs: KVM has the call wait until KVM_RUN returns,
+ * and that of a CPU which sleeps may not return for long.
  */
-int kvmstats_read(int fd, struct kvmstats *out) __must_check;
+int kvmstats_open(int fd) __must_check;
+
+/*
+ * Reads what kvmstats_open() has opened. 0 or -errno. Any thread, whatever the vCPU does.
+ * kvmstats_free() after success.
+ */
+int kvmstats_read(int stats_fd, struct kvmstats *out) __must_check;
 void kvmstats_free(struct kvmstats *s);
 
 /* Adds b's values to a's of the same name (two vCPUs of one VM); peaks take the larger. */

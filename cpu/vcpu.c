@@ -13,6 +13,7 @@
 #include "cpu/coalesced_io.h"
 #include "cpu/cpuid.h"
 #include "cpu/exit.h"
+#include "cpu/kvmstats.h"
 #include "cpu/regs.h"
 #include "guests/include/bantam/coalesced_io.h"
 
@@ -291,6 +292,7 @@ static int setup(struct vcpu *vcpu, const struct vcpu_config *cfg)
 	vcpu->fd = ioctl(cfg->kvm->vm_fd, KVM_CREATE_VCPU, (unsigned long)cfg->index);
 	if (vcpu->fd < 0)
 		return -errno;
+	vcpu->stats_fd = kvmstats_open(vcpu->fd);
 	vcpu->run = mmap(NULL, cfg->kvm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
 	if (vcpu->run == MAP_FAILED) {
 		vcpu->run = NULL;
@@ -313,7 +315,7 @@ int vcpu_create(struct vcpu *vcpu, const struct vcpu_config *cfg)
 	int ret;
 
 	memset(vcpu, 0, sizeof(*vcpu));
-	vcpu->fd = -1;
+	vcpu->fd = vcpu->stats_fd = -1;
 	vcpu->index = cfg->index;
 	vcpu->kvm = cfg->kvm;
 	vcpu->bus = cfg->bus;
@@ -350,6 +352,8 @@ void vcpu_destroy(struct vcpu *vcpu)
 	cpustate_free(&vcpu->power_on);
 	if (vcpu->run)
 		munmap(vcpu->run, vcpu->kvm->run_size);
+	if (vcpu->stats_fd >= 0)
+		close(vcpu->stats_fd);
 	if (vcpu->fd >= 0)
 		close(vcpu->fd);
 	pthread_cond_destroy(&vcpu->cond);

@@ -37,6 +37,7 @@ enum vcpu_goal { VCPU_PAUSE, VCPU_RUN, VCPU_QUIT };
 struct vcpu {
 	unsigned index; /* also its local APIC id */
 	int fd;
+	int stats_fd; /* KVM's statistics of it (cpu/kvmstats.h); negative: there are none */
 	struct kvm *kvm;
 	struct bus *bus;
 	struct mem *mem;

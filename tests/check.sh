@@ -181,6 +181,7 @@ group_lint() {
 	run lint/format 60 bash -c 'make format-check'
 	tap lint/floors 60 tests/lint.sh floors
 	tap lint/files 60 tests/lint.sh files
+	tap lint/patches 60 tests/lint.sh patches
 	if need lint gcc; then
 		tap lint/data 60 tests/lint.sh data build/gcc
 	fi

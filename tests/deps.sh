@@ -8,10 +8,12 @@ set -euo pipefail
 
 BUILD="gcc make libc6-dev pkg-config libfdt-dev acpica-tools libcjson-dev liburing-dev zlib1g-dev libzstd-dev libnbd-dev libzydis-dev"
 LAB="busybox-static cpio e2fsprogs lz4 xz-utils zstd qemu-system-x86"
+# guests/linux/mkmodule.sh: a kernel's build tools are linked with libelf.
+MODULE="libelf-dev"
 # guests/linux/mkdebian.sh
 DISK="mmdebstrap uidmap fdisk e2fsprogs grub-common grub-pc-bin"
 # What the tests' guests run, read and are started by.
-GUESTS="fio genisoimage seabios nbdkit qemu-utils"
+GUESTS="fio genisoimage seabios nbdkit qemu-utils patch"
 CHECK="clang clang-runtime libcmocka-dev clang-format clang-tidy cppcheck shellcheck device-tree-compiler mandoc python3-jsonschema libxml2-utils"
 
 die() {
@@ -24,10 +26,11 @@ wanted=
 for purpose in "$@"; do
 	case $purpose in
 	build) wanted+=" $BUILD" ;;
-	check) wanted+=" $BUILD $LAB $CHECK $DISK $GUESTS" ;;
+	check) wanted+=" $BUILD $LAB $CHECK $DISK $GUESTS $MODULE" ;;
 	disk) wanted+=" $DISK" ;;
 	lab) wanted+=" $LAB" ;;
-	demo | bench) wanted+=" $BUILD $LAB" ;;
+	demo) wanted+=" $BUILD $LAB" ;;
+	bench) wanted+=" $BUILD $LAB $MODULE" ;;
 	*) die "unknown purpose '$purpose': build, check, lab, demo, bench or disk" ;;
 	esac
 done

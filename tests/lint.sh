@@ -5,6 +5,7 @@
 # Usage: lint.sh floors		includes go down only
 #	 lint.sh files		licence line, length
 #	 lint.sh data BUILD	no mutable data at file scope, by the object files of a build
+#	 lint.sh patches	those for Linux apply, if its source is in the cache: fetch-source.sh
 set -u
 cd "$(dirname "$0")/.." || exit 1
 # shellcheck source=tap.sh
@@ -76,11 +77,31 @@ data() {
 	done
 }
 
+# Exactly: where it says, without fuzz.
+patches() {
+	local cache=${BANTAM_CACHE:-build/cache}/source source tree patch
+	source=$(find "$cache" -maxdepth 1 -name 'linux-source-*' 2>/dev/null | head -n 1)
+	for patch in guests/linux/patches/*.patch; do
+		if [ -z "$source" ]; then
+			skip "$patch" "no source: guests/linux/fetch-source.sh $cache"
+			continue
+		fi
+		tree=$(mktemp -d)
+		cp -R "$source/." "$tree/"
+		if patch -p1 --fuzz=0 -d "$tree" <"$patch" >"$tree/log" 2>&1 && ! grep -q offset "$tree/log"; then
+			ok "$patch applies to ${source##*/}"
+		else
+			not_ok "$patch applies to ${source##*/}" "$tree/log"
+		fi
+		rm -rf "$tree"
+	done
+}
+
 case ${1:-} in
-floors | files) "$1" ;;
+floors | files | patches) "$1" ;;
 data) data "$2" ;;
 *)
-	echo "usage: lint.sh floors | files | data BUILD" >&2
+	echo "usage: lint.sh floors | files | patches | data BUILD" >&2
 	exit 2
 	;;
 esac

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "cpu/exit.h"
@@ -426,19 +427,23 @@ static uint64_t count_of(const struct report *r, const char *a, const char *b)
 /* KVM older than 5.14 has no statistics: the report then has ours alone. */
 static int take_kvm(struct observe *o, struct report *r)
 {
+	int fd = kvmstats_open(o->vm_fd), ret;
 	struct kvmstats vm, vcpu;
-	int ret;
 
-	if (kvmstats_read(o->vm_fd, &vm))
+	if (fd < 0)
 		return 0;
-	if (kvmstats_read(o->vcpus[0].fd, &vcpu)) {
+	ret = kvmstats_read(fd, &vm);
+	close(fd);
+	if (ret)
+		return 0;
+	if (kvmstats_read(o->vcpus[0].stats_fd, &vcpu)) {
 		kvmstats_free(&vm);
 		return 0;
 	}
 	for (unsigned i = 1; i < o->nr_vcpus; i++) {
 		struct kvmstats more;
 
-		if (kvmstats_read(o->vcpus[i].fd, &more))
+		if (kvmstats_read(o->vcpus[i].stats_fd, &more))
 			continue;
 		kvmstats_add(&vcpu, &more);
 		kvmstats_free(&more);

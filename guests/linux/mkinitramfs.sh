@@ -7,7 +7,8 @@
 #
 # DIR is what fetch-kernel.sh printed. The modules lie in /lib/modules of the initramfs, and
 # /lib/modules/load lists them in the order in which insmod takes them. A module that the kernel
-# has built in is passed over. --add puts a file at the absolute path DST.
+# has built in is passed over; one that it does not have is given as the path of its file, NAME.ko.
+# --add puts a file at the absolute path DST.
 # OUT ending in .gz is compressed. Uncompressed boots faster: the guest saves the unpacking.
 set -euo pipefail
 
@@ -83,10 +84,14 @@ unpack() {
 load=()
 declare -A seen=()
 add_module() {
-	local name=${1//-/_} file needs need
+	local name=${1##*/} file needs need
+	name=${name%.ko} name=${name//-/_}
 	[ -z "${seen[$name]:-}" ] || return 0
 	seen[$name]=1
-	file=$(find "$tree" -name "${name//_/[-_]}.ko*" | head -n 1)
+	case $1 in
+	*/*) file=$1 ;;
+	*) file=$(find "$tree" -name "${name//_/[-_]}.ko*" | head -n 1) ;;
+	esac
 	if [ -z "$file" ]; then
 		grep -q "/${name//_/[-_]}\.ko$" "$tree/modules.builtin" ||
 			die "kernel ${tree##*/} has no module $1"

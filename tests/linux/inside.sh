@@ -6,9 +6,10 @@
 #
 # Usage: inside.sh TEST ...
 #
-# In the working folder lie bantam, disktool, jsonget, tap.sh, pc.sh, disks.sh, pit.sh, vmlinuz,
-# vmlinux, initramfs, disk.img, for the test "generic" vmlinuz-generic and initramfs-generic, and what
-# pc.sh and disks.sh name. What the host is to look at goes to $LAB_OUT.
+# In the working folder lie bantam, disktool, jsonget, tap.sh, pc.sh, disks.sh, pit.sh, coalesce.sh,
+# vmlinuz, vmlinux, initramfs, disk.img, for the test "generic" vmlinuz-generic and
+# initramfs-generic, and what pc.sh, disks.sh and coalesce.sh name. What the host is to look at goes
+# to $LAB_OUT.
 #
 # A test may have an argument, TEST:ARGUMENT. It prints its verdicts at its end. A guest that makes
 # no progress within its time is a stall, not a failure: exit status 75 after "# stalled: TEST", and
@@ -29,6 +30,8 @@ stalled=0
 . ./pit.sh
 # shellcheck source=disks.sh
 . ./disks.sh
+# shellcheck source=coalesce.sh
+. ./coalesce.sh
 
 # Of bantam's stdin nothing ever comes, and it does not end.
 rm -f stdin

@@ -6,7 +6,8 @@
 #
 # BANTAM is the program, GUESTS the folder with jsonget; TEST picks some of: one two kill console
 # | exits virtio big generic reboot panic pvh | ide ide4 memtest netboot | debian
-# | queues trim resize crash (crash:N: as many kills) | pit. Each of these parts runs in
+# | queues trim resize crash (crash:N: as many kills) | pit
+# | coalesce (coalesce:MODE: one of its modes) lists4 listfaults. Each of these parts runs in
 # a lab of its own (tests/lab), two at a time, or one after the other directly where this machine's
 # /dev/kvm can run a stock kernel; LINUX_LAB=1 asks for the lab. Prints TAP; at the end, how many labs and guests had to be started afresh.
 # TEST_OUT keeps what the tests left behind. BANTAM_CACHE is where downloads are kept.
@@ -44,13 +45,18 @@ give_up() {
 # --- what the guests need ---
 
 parts=("one two kill console" "exits virtio big generic reboot panic pvh" "ide ide4 memtest netboot"
-	"debian" "queues trim resize crash" "pit")
+	"debian" "queues trim resize crash" "pit"
+	"coalesce:plain coalesce:pio coalesce:lists coalesce:absent coalesce:patched coalesce:virtio lists4 listfaults")
 if [ $# -gt 0 ]; then
 	wanted=" $* "
 	for i in "${!parts[@]}"; do
 		part=
 		for test in ${parts[i]}; do
-			[[ $wanted =~ \ ($test(:[^ ]*)?)\  ]] && part+=" ${BASH_REMATCH[1]}"
+			if [[ $wanted =~ \ ($test(:[^ ]*)?)\  ]]; then
+				part+=" ${BASH_REMATCH[1]}"
+			elif [[ $test = *:* && $wanted = *" ${test%%:*} "* ]]; then
+				part+=" $test"
+			fi
 		done
 		parts[i]=${part# }
 	done
@@ -85,7 +91,7 @@ initramfs=(--init "$linux/init-test" --add "$folder/disktool:/bin/disktool")
 	"${initramfs[@]}" "$folder/initramfs" || give_up "no initramfs"
 "$linux/mkdisk.sh" "$folder/disk.img" 32M || give_up "no disk image"
 cp "$bantam" "$folder/bantam"
-cp "$guests/jsonget" "$top/tests/tap.sh" "$top"/tests/linux/{inside,pc,disks,pit}.sh "$kernel/vmlinuz" \
+cp "$guests/jsonget" "$top/tests/tap.sh" "$top"/tests/linux/{inside,pc,disks,pit,coalesce}.sh "$kernel/vmlinuz" \
 	"$kernel/vmlinux" "$folder/"
 if wants generic; then
 	generic=$("$linux/fetch-kernel.sh" generic "$BANTAM_CACHE/kernel") || give_up "no generic kernel"
@@ -97,12 +103,31 @@ fi
 
 # What the parts with unmodified guests of a PC need is large, and lies in folders of their own.
 # All of a part's folder goes to its lab.
+# pc_initramfs OUT DRIVER ...
+pc_initramfs() {
+	local out=$1
+	shift
+	need "initramfs" "$linux/mkinitramfs.sh" --kernel-dir "$kernel" \
+		--modules "virtio_pci virtio_blk $* sd_mod sr_mod isofs ext4" "${initramfs[@]}" "$out"
+}
+
 if wants ide ide4; then
 	mkdir -p "$work/folder.2"
-	need "initramfs" "$linux/mkinitramfs.sh" --kernel-dir "$kernel" \
-		--modules "virtio_pci virtio_blk ata_piix sd_mod sr_mod isofs ext4" \
-		"${initramfs[@]}" "$work/folder.2/initramfs-ide"
+	pc_initramfs "$work/folder.2/initramfs-ide" ata_piix
 	need "CD" "$linux/mkdisk.sh" "$work/folder.2/cd.iso"
+fi
+if wants coalesce lists4 listfaults; then
+	mkdir -p "$work/folder.6"
+	pc_initramfs "$work/folder.6/initramfs-ide" ata_piix
+	need "driver" "$linux/mkmodule.sh" "$kernel" "$work/modules" "$BANTAM_CACHE/headers"
+	pc_initramfs "$work/folder.6/initramfs-lists" "$work/modules/bantam_ata.ko"
+	source=$(find "$BANTAM_CACHE/source" -maxdepth 1 -name 'linux-source-*' 2>/dev/null | head -n 1)
+	if [ -n "$source" ]; then
+		need "patched driver" "$linux/mkmodule.sh" "$kernel" "$work/modules" "$BANTAM_CACHE/headers" "$source"
+		pc_initramfs "$work/folder.6/initramfs-patched" "$work/modules/libata_batch.ko" \
+			"$work/modules/ata_piix.ko"
+	fi
+	need "CD" "$linux/mkdisk.sh" "$work/folder.6/cd.iso"
 fi
 if wants queues trim resize crash; then
 	mkdir -p "$work/folder.4"
@@ -112,13 +137,13 @@ if wants queues trim resize crash; then
 	need "qcow2 image: install the package qemu-utils" \
 		qemu-img create -q -f qcow2 "$work/folder.4/empty.qcow2" 64M
 fi
-if wants ide ide4 queues crash; then
+if wants ide ide4 queues crash coalesce lists4; then
 	mkdir "$work/tools"
 	need "fio" "$top/tests/lab/closure.sh" "$work/tools" fio
 	cp "$top"/tests/linux/*.fio "$work/tools/"
 	need "disk with fio" mke2fs -q -F -t ext4 -d "$work/tools" "$work/tools.img" 128M
 	rm -rf "$work/tools"
-	for folder_of in "$work/folder.2" "$work/folder.4"; do
+	for folder_of in "$work/folder.2" "$work/folder.4" "$work/folder.6"; do
 		[ ! -d "$folder_of" ] || cp -l "$work/tools.img" "$folder_of/"
 	done
 fi
@@ -209,7 +234,7 @@ part() {
 side_by_side=2
 [ $direct = 0 ] || side_by_side=1
 # The part that takes longest comes first.
-for i in 3 4 1 2 0 5; do
+for i in 3 6 4 1 2 0 5; do
 	: >"$work/$i.all"
 	[ "$(jobs -p -r | wc -l)" -lt $side_by_side ] || wait -n
 	part $i &

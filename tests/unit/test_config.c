@@ -67,13 +67,12 @@ static void test_everything(void **state)
 		  ",engine=io_uring,cache=unsafe,sqpoll=on "
 		  "--disk serial=x=y,path=second,iops=off,queues=8,threads=2,poll=5000 --serial "
 		  "file=/tmp/x --serial none --pit "
-		  "none --coalesce pio "
+		  "none --coalesce auto "
 		  "--exits=out.json --no-reboot --dump-dtb dtb");
 	assert_string_equal(p.err.text, "");
 	assert_int_equal(p.result, CONFIG_RUN);
 	assert_string_equal(p.cfg.append, "console=ttyS0,115200");
 	assert_int_equal(p.cfg.nr_cpus, 4);
-	assert_int_equal(p.cfg.coalesce, COALESCE_PIO);
 	assert_int_equal(p.cfg.memory, 2 * GIB);
 	assert_int_equal(p.cfg.nr_disks, 2);
 	assert_string_equal(p.cfg.disks[0].path, "a,b.img");
@@ -274,7 +273,8 @@ static void test_mistakes(void **state)
 		{ "--kernel k --pit user,time=slow", { "time=slow", "keep, dilate" } },
 		{ "--kernel k --pit user,lost-ticks=all",
 		  { "lost-ticks=all", "catchup, delay, discard" } },
-		{ "--kernel k --coalesce on", { "--coalesce=on", "off, pio, hypercall, lookahead" } },
+		{ "--kernel k --coalesce on",
+		  { "--coalesce=on", "off, pio, hypercall, lookahead" } },
 		{ "--firmware", { "--firmware", "missing", "seabios" } },
 		{ "--firmware f --kernel k", { "--firmware f", "--kernel k", "without" } },
 		{ "--firmware f --initrd i", { "--initrd", "needs --kernel" } },

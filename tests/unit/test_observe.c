@@ -38,7 +38,7 @@ static int setup(void **state)
 	f->o.nr_vcpus = NR_VCPUS;
 	f->o.vm_fd = -1;
 	for (unsigned i = 0; i < NR_VCPUS; i++)
-		f->vcpus[i].fd = -1;
+		f->vcpus[i].fd = f->vcpus[i].stats_fd = -1;
 	observe_start(&f->o);
 	usleep(2000); /* some time must pass for ticks to be worth something */
 	*state = f;

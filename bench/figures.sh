@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash disable=SC2154
+# Medians, tables and bars out of $csv, whose lines are "CASE NAME FIGURE..." under a first line
+# "# case NAME COLUMN...", or "count NAME REQUESTS" and a row of bantam's table of registers. Sourced by
+# what draws them, with $top and $work set.
+
+# median CASE NAME COLUMN: of one part's figures; csv is its file
+median() {
+	awk -v kind="$1" -v name="$2" -v column="$3" '$1 == kind && $2 == name { print $column }' "$csv" | sort -g |
+		awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'
+}
+
+# tables: every case's medians and spread
+tables() {
+	local case
+	while read -r case; do
+		{
+			grep '^# case' "$csv" | sed 's/case //'
+			awk -v kind="$case" '$1 == kind' "$csv" | cut -d ' ' -f 2-
+		} >"$work/case"
+		echo
+		echo "$case:"
+		"$top/bench/summary.sh" "$work/case" | sed '$d'
+	done < <(awk '!/^#|^count/ && !seen[$1]++ { print $1 }' "$csv")
+	echo "median [smallest..largest], and the ratio to the first"
+	echo
+}
+
+# added NAME REGISTER: exits to registers that match, for each of the requests that the longer run
+# has more than the shorter one. What has fewer exits than requests belongs to the boot.
+added() {
+	awk -v name="$1" -v register="$2" '$1 == "count" && $2 == name && $4 ~ register && $8 >= $3 {
+			if (!first)
+				first = $3
+			last = $3
+			n[$3] += $8
+		}
+		END {
+			if (last > first)
+				print (n[last] - n[first]) / (last - first)
+			else
+				print "none"
+		}' "$csv"
+}
+
+# bar WHAT VALUE at-least|at-most|exactly LIMIT
+bar() {
+	awk -v what="$1" -v value="$2" -v how="$3" -v limit="$4" 'BEGIN {
+		met = how == "at-least" ? value + 0 >= limit : how == "at-most" ? value + 0 <= limit : value + 0 == limit
+		unknown = value == "none" || value + 0 < 0 || limit == ""
+		printf "%-60s %8.2f, %s %g: %s\n", what, value, how, limit, unknown ? "NOT MEASURED" : met ? "met" : "MISSED"
+	}'
+}
+
+ratio() {
+	awk -v a="$1" -v b="$2" 'BEGIN { print (b > 0 ? a / b : 0) }'
+}
