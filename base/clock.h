@@ -23,6 +23,7 @@ struct timer {
 	void (*fn)(void *opaque);
 	void *opaque;
 	uint64_t deadline; /* ns on the clock, TIMER_OFF; the clock's driver owns it */
+	uint64_t wanted; /* timer_want()'s; guarded by its caller's lock */
 	struct timer *next;
 };
 
@@ -49,13 +50,35 @@ static inline uint64_t clock_wall(struct clock *clock)
 static inline void timer_init(struct timer *t, struct clock *clock, void (*fn)(void *),
 			      void *opaque)
 {
-	*t = (struct timer){ .clock = clock, .fn = fn, .opaque = opaque, .deadline = TIMER_OFF };
+	*t = (struct timer){ .clock = clock,
+			     .fn = fn,
+			     .opaque = opaque,
+			     .deadline = TIMER_OFF,
+			     .wanted = TIMER_OFF };
 }
 
 /* (Re-)arms for deadline (ns on clock_now()'s scale), or disarms with TIMER_OFF. Any thread. */
 static inline void timer_arm(struct timer *t, uint64_t deadline)
 {
 	t->clock->ops->arm(t->clock, t, deadline);
+}
+
+/*
+ * For who says with every access when the timer is due, which is mostly when it was: arms it if
+ * that has changed. Under one lock, as is timer_came(), which its callback begins with. Not beside
+ * timer_arm(), but for the last TIMER_OFF.
+ */
+static inline void timer_want(struct timer *t, uint64_t deadline)
+{
+	if (deadline == t->wanted)
+		return;
+	t->wanted = deadline;
+	timer_arm(t, deadline);
+}
+
+static inline void timer_came(struct timer *t)
+{
+	t->wanted = TIMER_OFF;
 }
 
 /* a * b / c without overflow of the product; c must not be 0. */

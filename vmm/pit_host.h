@@ -2,6 +2,12 @@
 /*
  * What the PIT in user space hangs on: a thread of its own with a clock, so that a tick waits for
  * no console and no report, and GSI 0 of KVM's interrupt controllers.
+ *
+ * Edges go there by KVM_IRQ_LINE_STATUS and not by an irqfd: a write to an irqfd does not tell
+ * whether a controller has taken the edge, and without that a masked line, or an edge that becomes
+ * one with the one before, is indistinguishable from a tick that the guest gets. It costs two
+ * system calls for each tick instead of one. What the guest acknowledges comes back by an irqfd,
+ * the resample eventfd's.
  */
 #ifndef VMM_PIT_HOST_H
 #define VMM_PIT_HOST_H

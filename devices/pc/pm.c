@@ -42,7 +42,6 @@ struct pm {
 	struct pm_state s;
 	struct pm_config cfg;
 	struct timer timer;
-	uint64_t timer_at;
 	bool sci_level;
 };
 
@@ -88,10 +87,7 @@ static void pm_update(struct pm *p)
 		/* Rounded up: at that instant the tick has happened. */
 		at = mul_div(change, NSEC_PER_SEC, PLATFORM_PM_TIMER_HZ) + 1;
 	}
-	if (at != p->timer_at) {
-		p->timer_at = at;
-		timer_arm(&p->timer, at);
-	}
+	timer_want(&p->timer, at);
 }
 
 static void pm_timer(void *opaque)
@@ -99,7 +95,7 @@ static void pm_timer(void *opaque)
 	struct pm *p = opaque;
 
 	device_lock(&p->dev);
-	p->timer_at = TIMER_OFF;
+	timer_came(&p->timer);
 	pm_sync(p);
 	pm_update(p);
 	device_unlock(&p->dev);
@@ -336,7 +332,6 @@ int pm_create(const struct pm_config *cfg, struct device **out)
 		return -ENOMEM;
 	device_init(&p->dev, &pm_ops, cfg->name);
 	p->cfg = *cfg;
-	p->timer_at = TIMER_OFF;
 	timer_init(&p->timer, cfg->clock, pm_timer, p);
 	device_reset(&p->dev);
 	ret = bus_add(cfg->bus, BUS_PIO, PLATFORM_PORT_PM_BASE, PLATFORM_PORT_PM_LEN, &p->dev,

@@ -75,7 +75,6 @@ struct rtc {
 	struct rtc_state s;
 	struct rtc_config cfg;
 	struct timer timer;
-	uint64_t timer_at;
 	bool irq_level;
 };
 
@@ -329,10 +328,7 @@ static void rtc_update(struct rtc *r)
 		r->irq_level = level;
 		irq_set(&r->cfg.irq, level);
 	}
-	if (at != r->timer_at) {
-		r->timer_at = at;
-		timer_arm(&r->timer, at);
-	}
+	timer_want(&r->timer, at);
 }
 
 static void rtc_timer(void *opaque)
@@ -340,7 +336,7 @@ static void rtc_timer(void *opaque)
 	struct rtc *r = opaque;
 
 	device_lock(&r->dev);
-	r->timer_at = TIMER_OFF;
+	timer_came(&r->timer);
 	rtc_sync(r);
 	rtc_update(r);
 	device_unlock(&r->dev);
@@ -606,7 +602,6 @@ int rtc_create(const struct rtc_config *cfg, struct device **out)
 		return -ENOMEM;
 	device_init(&r->dev, &rtc_ops, cfg->name);
 	r->cfg = *cfg;
-	r->timer_at = TIMER_OFF;
 	timer_init(&r->timer, cfg->clock, rtc_timer, r);
 	r->s.reg_a = A_POWER_ON;
 	r->s.reg_b = B_POWER_ON;

@@ -89,7 +89,6 @@ struct uart {
 	struct uart_state s;
 	struct uart_config cfg;
 	struct timer timer;
-	uint64_t timer_at; /* what the timer is armed for, TIMER_OFF */
 	bool irq_level; /* what the line was last set to */
 	bool stalled; /* the chardev was told that nothing fits */
 };
@@ -162,10 +161,7 @@ static void uart_update(struct uart *u)
 	if ((s->ier & IER_ERBFI) && s->rx_count && s->rx_count < rx_trigger(u) &&
 	    !timeout_pending(u))
 		at = s->timeout_at;
-	if (at != u->timer_at) {
-		u->timer_at = at;
-		timer_arm(&u->timer, at);
-	}
+	timer_want(&u->timer, at);
 }
 
 static void uart_timer(void *opaque)
@@ -173,7 +169,7 @@ static void uart_timer(void *opaque)
 	struct uart *u = opaque;
 
 	device_lock(&u->dev);
-	u->timer_at = TIMER_OFF;
+	timer_came(&u->timer);
 	uart_update(u);
 	device_unlock(&u->dev);
 }
@@ -620,7 +616,6 @@ int uart_create(const struct uart_config *cfg, struct device **out)
 		return -ENOMEM;
 	device_init(&u->dev, &uart_ops, cfg->name);
 	u->cfg = *cfg;
-	u->timer_at = TIMER_OFF;
 	timer_init(&u->timer, cfg->clock, uart_timer, u);
 	device_reset(&u->dev);
 	ret = bus_add(cfg->bus, BUS_PIO, cfg->port, UART_NR_PORTS, &u->dev, &uart_bus_ops);

@@ -41,7 +41,6 @@ struct pit {
 	struct pit_config cfg;
 	struct ticks ticks;
 	struct timer timer;
-	uint64_t timer_at;
 	uint64_t power_on; /* when that was, in pulses on the clock */
 	/*
 	 * Counter 0's own time, which time=dilate slows down and lost-ticks=delay holds up: it was
@@ -92,7 +91,7 @@ static void tune(struct pit *p)
 	p->base0 = p->s.counters[0].at;
 	p->mul = slow ? (uint64_t)period * policy->max_hz : 1;
 	p->div = slow ? PIT_HZ : 1;
-	ticks_tune(&p->ticks, policy, period);
+	ticks_tune(&p->ticks, policy, slow ? PIT_HZ / policy->max_hz : period);
 }
 
 /* OUT 0 has risen. */
@@ -124,13 +123,10 @@ static void pit_update(struct pit *p)
 	if (at == TICKS_NEVER) {
 		rise = counter_next_rise(&p->s.counters[0]);
 		if (rise != COUNTER_NEVER)
-			at = max_u64(time0_to_now(p, rise), p->s.ticks.burst_at);
+			at = max_u64(time0_to_now(p, rise), ticks_burst_at(&p->ticks));
 	}
 	at = at == TICKS_NEVER ? TIMER_OFF : pulses_to_ns(p, at);
-	if (at != p->timer_at) {
-		p->timer_at = at;
-		timer_arm(&p->timer, at);
-	}
+	timer_want(&p->timer, at);
 }
 
 static void pit_timer(void *opaque)
@@ -138,7 +134,7 @@ static void pit_timer(void *opaque)
 	struct pit *p = opaque;
 
 	device_lock(&p->dev);
-	p->timer_at = TIMER_OFF;
+	timer_came(&p->timer);
 	pit_sync(p);
 	pit_update(p);
 	device_unlock(&p->dev);
@@ -364,11 +360,7 @@ static void pit_destroy(struct device *dev)
 	free(p);
 }
 
-#define PIT_FIELD(field, top)                                                                \
-	{                                                                                    \
-		.name = #field, .offset = offsetof(struct pit_state, field),                 \
-		.size = sizeof(((struct pit_state *)NULL)->field), .count = 1, .max = (top), \
-	}
+#define PIT_FIELD(field, top) STATE_U_MAX(struct pit_state, field, top)
 /* clang-format off */
 #define PIT_COUNTER_FIELDS(i)                           \
 	PIT_FIELD(counters[i].at, 0),                   \
@@ -436,7 +428,6 @@ int pit_create(const struct pit_config *cfg, struct device **out)
 	device_init(&p->dev, &pit_ops, cfg->name);
 	p->cfg = *cfg;
 	p->ticks = (struct ticks){ .s = &p->s.ticks, .line = &p->cfg.line };
-	p->timer_at = TIMER_OFF;
 	timer_init(&p->timer, cfg->clock, pit_timer, p);
 	device_reset(&p->dev);
 	ret = bus_add(cfg->bus, BUS_PIO, PLATFORM_PORT_PIT, PORT_CONTROL + 1, &p->dev,

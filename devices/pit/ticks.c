@@ -4,8 +4,12 @@
 #define MAX_INTERVAL PIT_HZ /* of max_hz 1 */
 #define MAX_OWED (PIT_CATCHUP_SECONDS * (uint64_t)PIT_HZ)
 
-/* An edge that nobody acknowledges is given up after two periods, but not before this. */
+/*
+ * An edge that nobody acknowledges is given up after two periods, but not before this: and where
+ * the line was masked, not before a handler is through that a busy host keeps from its end.
+ */
 #define PATIENCE_MIN (PIT_HZ / 100)
+#define PATIENCE_MASKED (PIT_HZ / 10)
 
 void ticks_reset(struct ticks *t, uint64_t now)
 {
@@ -30,7 +34,7 @@ void ticks_tune(struct ticks *t, const struct pit_policy *policy, uint32_t perio
 {
 	uint64_t interval = TICKS_MIN_INTERVAL;
 
-	/* A slower counter needs no bursts; a guest without a rate has nothing that could slow down. */
+	/* A slower counter needs no bursts; without a rate nothing can slow down. */
 	if (policy->max_hz && (policy->time == PIT_TIME_KEEP || !period))
 		interval = max_u64(interval, PIT_HZ / policy->max_hz);
 	t->lost = policy->lost;
@@ -79,7 +83,14 @@ uint64_t ticks_add(struct ticks *t, uint64_t n)
 
 static uint64_t patience(const struct ticks *t)
 {
-	return max_u64(PATIENCE_MIN, 2ull * t->period);
+	bool masked = t->s->unacked == TICK_MASKED;
+
+	return max_u64(masked ? PATIENCE_MASKED : PATIENCE_MIN, 2ull * t->period);
+}
+
+uint64_t ticks_burst_at(const struct ticks *t)
+{
+	return max_u64(t->s->burst_at, t->s->sent_at + TICKS_MIN_INTERVAL);
 }
 
 /* When the next tick that is owed may go. */
@@ -89,7 +100,7 @@ static uint64_t next_at(const struct ticks *t)
 	uint64_t at = s->sent_at + TICKS_MIN_INTERVAL;
 
 	if (!s->in_burst)
-		at = max_u64(at, s->burst_at);
+		at = ticks_burst_at(t);
 	else if (!t->line->acked)
 		at = max_u64(at, s->sent_at + t->period / 4);
 	else if (!s->unacked)
@@ -122,6 +133,7 @@ static void send(struct ticks *t, uint64_t now)
 	s->raised++;
 	s->sent_at = now;
 	if (taken < 0 && (was_masked || !insists(t))) {
+		s->dropped += s->listens ? s->owed : 0;
 		s->owed = 0;
 		s->unacked = TICK_DONE;
 		s->listens = 0;

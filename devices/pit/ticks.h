@@ -4,15 +4,16 @@
  * the next may be sent. Times are CLK pulses of the PIT since power-on, as in counter.h.
  *
  * Ticks come in bursts, of mostly one: a burst begins no sooner than `interval` after the one
- * before, and its ticks follow each other as the guest acknowledges them (or, where the line cannot
- * tell, after a quarter of the guest's period). A tick that is not acknowledged in time holds the
- * others up for a while only, then it is sent again: it may have been masked where we cannot see it.
+ * before, and its ticks follow each other as the guest acknowledges them (or, where the line
+ * cannot tell, after a quarter of the guest's period). A tick that is not acknowledged in time
+ * holds the others up for a while only, then it is sent again: it may have been masked where we
+ * cannot see it.
  *
  * Where all are to arrive, the guest is owed a tick until it is acknowledged, and what counts is
- * how many it has acknowledged: of a tick that was sent twice because it was late both may arrive, or
- * become one. One that finds the line masked waits like any other, because an 8259A keeps the edge and
- * there are handlers that acknowledge first and unmask at their end; where it is still masked when
- * that time is over, the guest wants none.
+ * how many it has acknowledged: of a tick that was sent twice because it was late both may arrive,
+ * or become one. One that finds the line masked waits like any other, because an 8259A keeps the
+ * edge and there are handlers that acknowledge first and unmask at their end; where it is still
+ * masked when that time is over, the guest wants none.
  */
 #ifndef DEVICES_PIT_TICKS_H
 #define DEVICES_PIT_TICKS_H
@@ -54,7 +55,7 @@ struct ticks {
 void ticks_reset(struct ticks *t, uint64_t now);
 bool ticks_valid(const struct ticks_state *s, uint64_t now);
 
-/* The policy, and the pulses from one edge to the next (0: no rate). */
+/* The policy, and the pulses from one edge to the next, as they come (0: no rate). */
 void ticks_tune(struct ticks *t, const struct pit_policy *policy, uint32_t period);
 
 /* Counter 0 was programmed anew: what the guest was owed belongs to the old rate. */
@@ -64,9 +65,11 @@ void ticks_forget(struct ticks *t);
 uint64_t ticks_add(struct ticks *t, uint64_t n);
 
 /*
- * Sends a tick if one may be sent now. Returns when to call again although nothing happens: TICKS_NEVER
- * where only a rise of OUT matters, and then not before burst_at. Always later than now.
+ * Sends a tick if one may be sent now. Returns when to call again although nothing happens:
+ * TICKS_NEVER where only a rise of OUT matters, and then not before ticks_burst_at(). Always later
+ * than now.
  */
 uint64_t ticks_send(struct ticks *t, uint64_t now);
+uint64_t ticks_burst_at(const struct ticks *t);
 
 #endif

@@ -4,9 +4,10 @@
  * the calibration loops that poll counter 2 or counter 0, all against the TSC, whose own rate is
  * taken from the PM timer.
  *
- * slack=N is how far off a rate may be, per mille: 10, unless the host is busy. max=N is max-hz, dilate says that the policy is time=dilate, kernel that the timer is KVM's; sum=MS
- * is how long to count at each rate. quick leaves all but the rates away; forever prints the ticks
- * of each second at 1000 Hz instead.
+ * slack=N is how far off a rate may be, per mille: 10, unless the host is busy. max=N is max-hz,
+ * dilate says that the policy is time=dilate, kernel that the timer is KVM's; sum=MS is how long
+ * to count at each rate. quick leaves all but the rates away; forever prints the ticks of each
+ * second at the rate of count=N, and how many there have been in how much time, instead.
  */
 #include "guests/baremetal/lib/irq.h"
 
@@ -16,6 +17,7 @@
 #define VECTOR_IOAPIC 0x45
 #define SPEAKER_OUT2 0x20
 #define SPEAKER_REFRESH 0x10
+#define CALIBRATION_SLACK 10 /* per mille */
 
 static struct {
 	volatile unsigned ticks;
@@ -112,6 +114,7 @@ static void test_rates(const char *by, unsigned max, bool dilate)
 	for (unsigned i = 0; i < ARRAY_SIZE(rates); i++) {
 		unsigned count = rates[i].count ? rates[i].count : 65536;
 		uint64_t want = HZ * 1000ull / count, got = 0;
+
 		if (max && dilate && want > max * 1000ull)
 			want = max * 1000ull;
 		for (unsigned tries = 0; tries < 8 && off(got, want) > slack; tries++)
@@ -176,12 +179,12 @@ static uint64_t by_count0(void)
 	unsigned sum = 0, last, now;
 	uint64_t tsc;
 
-	program(0, 2, 11932);
+	program(0, 2, 0); /* whoever is away for a whole period is out by that much */
 	last = latched(0);
 	tsc = rdtsc();
 	while (sum < HZ / 20) {
 		now = latched(0);
-		sum += last >= now ? last - now : last + 11932 - now;
+		sum += (uint16_t)(last - now);
 		last = now;
 	}
 	return (rdtsc() - tsc) * HZ / sum;
@@ -202,33 +205,43 @@ static void test_refresh(void)
 	tap(changes > 20 && changes < 3400, "the refresh bit changes: %u times in 50 ms", changes);
 }
 
+/* The best of some tries: who polls while the host is busy sees the end too late. */
 static void test_calibration(const char *name, uint64_t (*fn)(void))
 {
 	uint64_t got = 0;
 
-	for (unsigned tries = 0; tries < 10 && off(got, tsc_hz) > slack; tries++)
-		got = fn();
-	tap(off(got, tsc_hz) <= slack, "%s: the TSC has %u kHz, the PM timer says %u", name,
-	    (unsigned)(got / 1000), (unsigned)(tsc_hz / 1000));
+	for (unsigned tries = 0; tries < 20 && off(got, tsc_hz) > CALIBRATION_SLACK; tries++) {
+		uint64_t v = fn();
+
+		if (off(v, tsc_hz) < off(got, tsc_hz))
+			got = v;
+	}
+	tap(off(got, tsc_hz) <= CALIBRATION_SLACK, "%s: the TSC has %u kHz, the PM timer says %u",
+	    name, (unsigned)(got / 1000), (unsigned)(tsc_hz / 1000));
 }
 
 /* By the PIC, second after second by the TSC. */
 static void count_forever(void)
 {
-	uint64_t begun;
-	unsigned before;
+	unsigned count = cmdline_number("count=", 1193), hz = (HZ + count / 2) / count;
+	uint64_t start, begun, now;
+	unsigned before = 0, total;
 
 	irq_handle(VECTOR_IRQ(0), tick);
 	pic_unmask(0);
-	program(0, 2, 1193);
+	program(0, 2, count);
 	sti();
+	start = begun = rdtsc();
 	for (;;) {
-		before = seen.ticks;
-		begun = rdtsc();
-		while (rdtsc() - begun < tsc_hz)
-			;
-		print("1000 Hz: %u ticks\n",
-		      (unsigned)((seen.ticks - before) * tsc_hz / (rdtsc() - begun)));
+		do
+			now = rdtsc();
+		while (now - begun < tsc_hz);
+		total = seen.ticks;
+		print("%u Hz: %u ticks, %u in %u ms\n", hz,
+		      (unsigned)((total - before) * tsc_hz / (now - begun)), total,
+		      (unsigned)((now - start) * 1000 / tsc_hz));
+		before = total;
+		begun = now;
 	}
 }
 
@@ -243,7 +256,7 @@ int main(void)
 		return 0;
 	test_calibration("counter 2's output", by_gate);
 	test_calibration("counter 2's count", by_count2);
-	if (!cmdline_has("dilate") || cmdline_number("max=", 0) >= 100)
+	if (!cmdline_has("dilate") || cmdline_number("max=", 0) >= 19)
 		test_calibration("counter 0's count", by_count0);
 	test_refresh();
 	if (!cmdline_has("kernel"))

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/unit/fake.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -189,4 +191,34 @@ void check_state_round_trip(struct device *from, struct device *to)
 	}
 	state_buf_free(&a);
 	state_buf_free(&b);
+}
+
+/* In a stream a field's name has its length before it, its width and its number behind it. */
+#define BEHIND_NAME 8
+
+void check_state_refused(struct device *dev, const struct state_damage *cases, size_t nr)
+{
+	struct state_buf buf = { 0 };
+
+	assert_int_equal(state_save(dev, &buf), 0);
+	for (size_t i = 0; i < nr; i++) {
+		char key[64];
+		uint8_t *at, was[8];
+		int n = snprintf(key, sizeof(key), "%c%s", (char)strlen(cases[i].field),
+				 cases[i].field);
+
+		at = memmem(buf.data, buf.len, key, (size_t)n);
+		assert_non_null(at);
+		at += n + BEHIND_NAME;
+		memcpy(was, at, cases[i].width);
+		store_le(at, cases[i].width, cases[i].value);
+		store_le(buf.data + buf.len - 4, 4, util_crc32(0, buf.data, buf.len - 4));
+		if (state_load(dev, buf.data, buf.len) != -EBADMSG)
+			fail_msg("%s = 0x%llx is taken", cases[i].field,
+				 (unsigned long long)cases[i].value);
+		memcpy(at, was, cases[i].width);
+	}
+	store_le(buf.data + buf.len - 4, 4, util_crc32(0, buf.data, buf.len - 4));
+	assert_int_equal(state_load(dev, buf.data, buf.len), buf.len);
+	state_buf_free(&buf);
 }

@@ -498,6 +498,47 @@ static void fake_clock_works(void **state)
 	assert_int_equal(clock_now(&fc.clock), 1030);
 }
 
+struct counted_clock {
+	struct clock clock;
+	unsigned arms;
+	uint64_t last;
+};
+
+static void counted_arm(struct clock *clock, struct timer *t, uint64_t deadline)
+{
+	struct counted_clock *c = container_of(clock, struct counted_clock, clock);
+
+	(void)t;
+	c->arms++;
+	c->last = deadline;
+}
+
+static void timer_wanted(void **state)
+{
+	static const struct clock_ops ops = { .arm = counted_arm };
+	struct counted_clock c = { .clock.ops = &ops };
+	struct timer t;
+
+	(void)state;
+	timer_init(&t, &c.clock, NULL, NULL);
+	timer_want(&t, TIMER_OFF);
+	assert_int_equal(c.arms, 0);
+	timer_want(&t, 5 * MS);
+	timer_want(&t, 5 * MS);
+	assert_int_equal(c.arms, 1);
+	timer_want(&t, 4 * MS);
+	assert_int_equal(c.arms, 2);
+	assert_int_equal(c.last, 4 * MS);
+	/* It has fired: the same time is news again, and off is none. */
+	timer_came(&t);
+	timer_want(&t, TIMER_OFF);
+	assert_int_equal(c.arms, 2);
+	timer_want(&t, 4 * MS);
+	assert_int_equal(c.arms, 3);
+	timer_want(&t, TIMER_OFF);
+	assert_int_equal(c.last, TIMER_OFF);
+}
+
 static void log_lines(void **state)
 {
 	int fds[2], saved = dup(STDERR_FILENO);
@@ -541,6 +582,7 @@ int main(void)
 		cmocka_unit_test(host_timers),
 		cmocka_unit_test(timer_storm),
 		cmocka_unit_test(fake_clock_works),
+		cmocka_unit_test(timer_wanted),
 		cmocka_unit_test(log_lines),
 	};
 

@@ -307,30 +307,12 @@ static void save_restore(void **state)
 
 static void hostile_state(void **state)
 {
-	static const struct {
-		const char *field;
-		uint8_t value;
-	} cases[] = { { "status", 0x02 }, { "status", 0x80 }, { "out_port", 0x01 } };
+	static const struct state_damage cases[] = { { "status", 1, 0x02 },
+						     { "status", 1, 0x80 },
+						     { "out_port", 1, 0x01 } };
 	struct fixture *f = *state;
-	struct state_buf buf = { 0 };
 
-	assert_int_equal(state_save(f->dev, &buf), 0);
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		char key[32];
-		uint8_t *at, was;
-		int n = snprintf(key, sizeof(key), "%c%s", (char)strlen(cases[i].field),
-				 cases[i].field);
-
-		at = memmem(buf.data, buf.len, key, (size_t)n);
-		assert_non_null(at);
-		at += n + 8;
-		was = *at;
-		*at = cases[i].value;
-		store_le(buf.data + buf.len - 4, 4, util_crc32(0, buf.data, buf.len - 4));
-		assert_int_equal(state_load(f->dev, buf.data, buf.len), -EBADMSG);
-		*at = was;
-	}
-	state_buf_free(&buf);
+	check_state_refused(f->dev, cases, ARRAY_SIZE(cases));
 }
 
 static void ports_taken(void **state)

@@ -325,34 +325,13 @@ static void save_restore(void **state)
 
 static void hostile_state(void **state)
 {
-	static const struct {
-		const char *field;
-		unsigned width;
-		uint64_t value;
-	} cases[] = {
+	static const struct state_damage cases[] = {
 		{ "pm1_sts", 2, 0x0002 }, { "pm1_en", 2, 0x8000 },         { "pm1_cnt", 2, 0x2000 },
 		{ "pm1_cnt", 2, 0x0001 }, { "timer_half", 8, UINT64_MAX },
 	};
 	struct fixture *f = *state;
-	struct state_buf buf = { 0 };
 
-	assert_int_equal(state_save(f->dev, &buf), 0);
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		char key[32];
-		uint8_t *at, was[8];
-		int n = snprintf(key, sizeof(key), "%c%s", (char)strlen(cases[i].field),
-				 cases[i].field);
-
-		at = memmem(buf.data, buf.len, key, (size_t)n);
-		assert_non_null(at);
-		at += n + 8;
-		memcpy(was, at, 8);
-		store_le(at, cases[i].width, cases[i].value);
-		store_le(buf.data + buf.len - 4, 4, util_crc32(0, buf.data, buf.len - 4));
-		assert_int_equal(state_load(f->dev, buf.data, buf.len), -EBADMSG);
-		memcpy(at, was, 8);
-	}
-	state_buf_free(&buf);
+	check_state_refused(f->dev, cases, ARRAY_SIZE(cases));
 }
 
 static void ports_taken(void **state)

@@ -705,11 +705,7 @@ static void restored_late(void **state)
 
 static void hostile_state(void **state)
 {
-	static const struct {
-		const char *field;
-		size_t width;
-		uint64_t value;
-	} cases[] = {
+	static const struct state_damage cases[] = {
 		{ "index", 1, 0x80 },
 		{ "nmi_off", 1, 2 },
 		{ "reg_a", 1, 0xa6 },
@@ -722,25 +718,8 @@ static void hostile_state(void **state)
 		{ "seen", 8, 1ull << 63 },
 	};
 	struct fixture *f = *state;
-	struct state_buf buf = { 0 };
 
-	assert_int_equal(state_save(f->dev, &buf), 0);
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		char key[32];
-		uint8_t *at, was[8];
-		int n = snprintf(key, sizeof(key), "%c%s", (char)strlen(cases[i].field),
-				 cases[i].field);
-
-		at = memmem(buf.data, buf.len, key, (size_t)n);
-		assert_non_null(at);
-		at += n + 8;
-		memcpy(was, at, cases[i].width);
-		store_le(at, (unsigned)cases[i].width, cases[i].value);
-		store_le(buf.data + buf.len - 4, 4, util_crc32(0, buf.data, buf.len - 4));
-		assert_int_equal(state_load(f->dev, buf.data, buf.len), -EBADMSG);
-		memcpy(at, was, cases[i].width);
-	}
-	state_buf_free(&buf);
+	check_state_refused(f->dev, cases, ARRAY_SIZE(cases));
 	expect_time(f, "2026-01-02 03:04:05");
 }
 

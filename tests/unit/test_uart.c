@@ -754,38 +754,15 @@ static void restore_sets_line(void **state)
 /* Streams with a right CRC and a state that no UART can be in. */
 static void hostile_state(void **state)
 {
-	static const struct {
-		const char *field;
-		size_t width;
-		uint8_t value;
-	} cases[] = {
+	static const struct state_damage cases[] = {
 		{ "ier", 1, 0x10 },       { "fcr", 1, 0xc2 },       { "fcr", 1, 0x40 },
 		{ "mcr", 1, 0x20 },       { "msr", 1, 0x30 },       { "lsr_errors", 1, 0x20 },
 		{ "thre_pending", 1, 2 }, { "rx_count", 1, 17 },    { "rx_count", 1, 2 },
 		{ "tx_count", 1, 17 },    { "rx_errors", 1, 0x20 },
 	};
 	struct fixture *f = *state;
-	struct state_buf buf = { 0 };
 
-	assert_int_equal(state_save(f->dev, &buf), 0);
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		char key[32];
-		uint8_t *at, was;
-		int n = snprintf(key, sizeof(key), "%c%s", (char)strlen(cases[i].field),
-				 cases[i].field);
-
-		at = memmem(buf.data, buf.len, key, (size_t)n);
-		assert_non_null(at);
-		at += n + 8;
-		was = *at;
-		*at = cases[i].value;
-		store_le(buf.data + buf.len - 4, 4, util_crc32(0, buf.data, buf.len - 4));
-		assert_int_equal(state_load(f->dev, buf.data, buf.len), -EBADMSG);
-		*at = was;
-		store_le(buf.data + buf.len - 4, 4, util_crc32(0, buf.data, buf.len - 4));
-		assert_int_equal(state_load(f->dev, buf.data, buf.len), buf.len);
-	}
-	state_buf_free(&buf);
+	check_state_refused(f->dev, cases, ARRAY_SIZE(cases));
 }
 
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
