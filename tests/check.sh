@@ -213,7 +213,7 @@ corpora() {
 	need fuzz gcc || return
 	mkdir -p "$folder"
 	run fuzz/corpus 120 env IDE_CORPUS="$folder" bash -c '
-		for test in ide ide_dma ide_cd; do
+		for test in ide ide_drives ide_dma ide_flight ide_cd; do
 			build/gcc/tests/unit/test_$test || exit
 		done
 		echo "# $(ls "$IDE_CORPUS" | wc -l) files"

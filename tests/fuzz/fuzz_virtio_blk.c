@@ -5,34 +5,21 @@
  * The disk stays within its size, and the device comes back after a reset.
  */
 #include <errno.h>
-#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "base/state.h"
 #include "base/trace.h"
-#include "devices/virtio/virtio_blk.h"
-#include "devices/virtio/virtio_pci.h"
 #include "tests/fake_block.h"
+#include "tests/fuzz/virtio_guest.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define RAM MIB
-#define QSIZE 8
 #define DESC 0x1000ull
 #define AVAIL 0x1100ull
 #define USED 0x1200ull
 #define DATA 0x2000ull
-#define DISK (8 * 512)
-#define DEVFN 0x10
-
-static void check(bool ok)
-{
-	if (!ok)
-		abort();
-}
 
 /* Some of the requests fail. */
 static void on_submit(void *opaque)
@@ -64,52 +51,23 @@ static int ctl_set(struct msi_ctl *ctl, int id, uint64_t addr, uint32_t data, bo
 }
 
 struct world {
-	struct mem *mem;
-	struct iothread *io;
-	struct bus bus;
+	struct guest g;
 	struct msi_ctl ctl;
 	struct fake_block disk;
 	uint8_t bytes[DISK];
 	struct block_stages stages;
-	struct pci_host *host;
-	struct device *dev;
-	uint16_t avail_idx;
 };
-
-static void out(struct world *w, enum bus_space space, uint64_t addr, unsigned width, uint64_t v)
-{
-	bus_write(&w->bus, space, addr, &v, width);
-}
-
-static uint64_t in(struct world *w, enum bus_space space, uint64_t addr, unsigned width)
-{
-	uint64_t v = 0;
-
-	bus_read(&w->bus, space, addr, &v, width);
-	return v;
-}
-
-static const struct pci_bar *bar(const struct world *w, unsigned n)
-{
-	return &container_of(w->dev, struct virtio_pci, vdev.dev)->pci.bars[n];
-}
 
 static void reg_out(struct world *w, unsigned reg, unsigned width, uint64_t v)
 {
-	out(w, BUS_MMIO, bar(w, 1)->addr + reg, width, v);
-}
-
-static void config_out(struct world *w, unsigned reg, unsigned width, uint32_t v)
-{
-	out(w, BUS_PIO, 0xcf8, 4, 0x80000000u | DEVFN << 8 | (reg & 0xfc));
-	out(w, BUS_PIO, 0xcfc + (reg & 3), width, v);
+	out(&w->g, BUS_MMIO, bar(&w->g, 1)->addr + reg, width, v);
 }
 
 /* What a driver does, with the features fuzz wants of those there are. */
 static bool handshake(struct world *w, uint64_t features)
 {
-	check(!pci_assign(w->host));
-	config_out(w, PCI_COMMAND, 2, 7);
+	check(!pci_assign(w->g.host));
+	config_out(&w->g, PCI_COMMAND, 2, 7);
 	reg_out(w, 0x14, 1, 0);
 	reg_out(w, 0x14, 1, 3);
 	reg_out(w, 0x08, 4, 0);
@@ -123,43 +81,14 @@ static bool handshake(struct world *w, uint64_t features)
 	reg_out(w, 0x1a, 2, 1);
 	reg_out(w, 0x1c, 2, 1);
 	reg_out(w, 0x14, 1, 0xf);
-	w->avail_idx = 0;
-	return in(w, BUS_MMIO, bar(w, 1)->addr + 0x14, 1) == 0xf;
-}
-
-static void poke(struct world *w, uint64_t gpa, unsigned width, uint64_t v)
-{
-	(void)!mem_write(w->mem, gpa, &v, width);
-}
-
-static void post_sem(void *opaque)
-{
-	sem_post(opaque);
-}
-
-/*
- * Returns when the I/O thread has seen every kick so far. Events are taken in turn, but
- * the first post may still overtake a kick, the second one cannot.
- */
-static void settle(struct world *w)
-{
-	struct loop_post post = { .fn = post_sem };
-	sem_t sem;
-
-	sem_init(&sem, 0, 0);
-	post.opaque = &sem;
-	for (unsigned i = 0; i < 2; i++) {
-		loop_post(&w->io->loop, &post);
-		while (sem_wait(&sem)) /* a signal */
-			;
-	}
-	sem_destroy(&sem);
+	w->g.avail_idx = 0;
+	return in(&w->g, BUS_MMIO, bar(&w->g, 1)->addr + 0x14, 1) == 0xf;
 }
 
 static void kick(struct world *w)
 {
-	out(w, BUS_PIO, bar(w, 0)->addr, 2, 0);
-	settle(w);
+	out(&w->g, BUS_PIO, bar(&w->g, 0)->addr, 2, 0);
+	settle(&w->g);
 }
 
 /* A well-formed request, but for what fuzz says: reaches the code behind the ring. */
@@ -167,36 +96,25 @@ static void request(struct world *w, const uint8_t *op)
 {
 	const uint64_t flags[3] = { 1, 1 | (op[1] & 2), 2 };
 
-	poke(w, DATA, 4, op[1] >> 2 & 15);
-	poke(w, DATA + 8, 8, op[2] & 0x80 ? ~0ull / (op[3] + 1u) : op[2]);
+	poke(&w->g, DATA, 4, op[1] >> 2 & 15);
+	poke(&w->g, DATA + 8, 8, op[2] & 0x80 ? ~0ull / (op[3] + 1u) : op[2]);
 	for (unsigned i = 0; i < 3; i++) {
 		uint64_t len = i == 0 ? 16 - (op[4] & 1) : i == 1 ? op[5] * 64u : 1 + (op[4] >> 7);
 
-		poke(w, DESC + i * 16, 8, DATA + i * 0x4000 + (op[6] & 7));
-		poke(w, DESC + i * 16 + 8, 4, len);
-		poke(w, DESC + i * 16 + 12, 2, flags[i]);
-		poke(w, DESC + i * 16 + 14, 2, i + 1);
+		poke(&w->g, DESC + i * 16, 8, DATA + i * 0x4000 + (op[6] & 7));
+		poke(&w->g, DESC + i * 16 + 8, 4, len);
+		poke(&w->g, DESC + i * 16 + 12, 2, flags[i]);
+		poke(&w->g, DESC + i * 16 + 14, 2, i + 1);
 	}
-	poke(w, AVAIL + 4 + 2 * (w->avail_idx % QSIZE), 2, 0);
-	poke(w, AVAIL + 2, 2, ++w->avail_idx);
+	poke(&w->g, AVAIL + 4 + 2 * (w->g.avail_idx % QSIZE), 2, 0);
+	poke(&w->g, AVAIL + 2, 2, ++w->g.avail_idx);
 	kick(w);
-}
-
-static void save_load(struct world *w)
-{
-	struct state_buf a = { 0 };
-
-	virtio_pause(w->dev);
-	check(!state_save(w->dev, &a));
-	check(state_load(w->dev, a.data, a.len) == (ssize_t)a.len);
-	virtio_resume(w->dev);
-	state_buf_free(&a);
 }
 
 static void resize(struct world *w, uint64_t size)
 {
 	w->disk.b.size = size;
-	virtio_blk_resized(w->dev);
+	virtio_blk_resized(w->g.dev);
 }
 
 static void step(struct world *w, const uint8_t *op)
@@ -210,7 +128,7 @@ static void step(struct world *w, const uint8_t *op)
 		request(w, op);
 		break;
 	case 2: /* anything in the rings */
-		poke(w, DESC + load_le(op + 2, 2) % 0x300, width, v);
+		poke(&w->g, DESC + load_le(op + 2, 2) % 0x300, width, v);
 		break;
 	case 3:
 		kick(w);
@@ -219,26 +137,26 @@ static void step(struct world *w, const uint8_t *op)
 		reg_out(w, op[2], width, v);
 		break;
 	case 5:
-		out(w, BUS_MMIO, bar(w, 1)->addr + load_le(op + 2, 2) % 0x1000, width, v);
-		(void)in(w, BUS_MMIO, bar(w, 1)->addr + load_le(op + 2, 2) % 0x1000, width);
+		out(&w->g, BUS_MMIO, bar(&w->g, 1)->addr + load_le(op + 2, 2) % 0x1000, width, v);
+		(void)in(&w->g, BUS_MMIO, bar(&w->g, 1)->addr + load_le(op + 2, 2) % 0x1000, width);
 		break;
 	case 6:
-		config_out(w, op[2], width, (uint32_t)v);
-		(void)in(w, BUS_PIO, 0xcfc + (op[2] & 3), width);
+		config_out(&w->g, op[2], width, (uint32_t)v);
+		(void)in(&w->g, BUS_PIO, 0xcfc + (op[2] & 3), width);
 		break;
 	case 7:
-		out(w, BUS_PIO, (uint16_t)(bar(w, 0)->addr + op[2]), width, v);
-		settle(w);
+		out(&w->g, BUS_PIO, (uint16_t)(bar(&w->g, 0)->addr + op[2]), width, v);
+		settle(&w->g);
 		break;
 	default:
 		if (op[2] % 5 == 0)
-			device_reset(w->dev);
+			device_reset(w->g.dev);
 		else if (op[2] % 5 == 1)
 			handshake(w, v);
 		else if (op[2] % 5 == 2)
 			resize(w, v & 1 ? DISK : DISK / 2);
 		else
-			save_load(w);
+			save_load(&w->g);
 		break;
 	}
 }
@@ -248,8 +166,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static const struct msi_ctl_ops ctl_ops = { ctl_alloc, ctl_free, ctl_set };
 	static struct mem mem;
 	static struct iothread io;
-	struct world w = { .mem = &mem, .io = &io, .ctl.ops = &ctl_ops };
-	struct pci_host_config pc = { .name = "pci", .bus = &w.bus, .msi = &w.ctl };
+	struct world w = { .g = { .mem = &mem, .io = &io }, .ctl.ops = &ctl_ops };
+	struct pci_host_config pc = { .name = "pci", .bus = &w.g.bus, .msi = &w.ctl };
 	struct virtio_blk_config bc = { .name = "virtio-blk0",
 					.devfn = DEVFN,
 					.mem = &mem,
@@ -274,27 +192,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	trace_init(&trace, 64);
 	block_stages_init(&w.stages, bc.name, trace_add_ring(&trace, bc.name));
 	bc.no_ioeventfd = data[7] & 1;
-	bus_init(&w.bus);
-	check(!pci_host_create(&pc, &w.host));
-	bc.pci = w.host;
-	check(!virtio_blk_create(&bc, &w.dev));
+	bus_init(&w.g.bus);
+	check(!pci_host_create(&pc, &w.g.host));
+	bc.pci = w.g.host;
+	check(!virtio_blk_create(&bc, &w.g.dev));
 	check(handshake(&w, load_le(data, 8)));
 	for (data += 8, size -= 8; size >= 8; data += 8, size -= 8)
 		step(&w, data);
 
 	memset((char *)mem.map + DESC, 0, 0x1000);
-	device_reset(w.dev);
+	device_reset(w.g.dev);
 	w.disk.on_submit = NULL;
 	w.disk.result = 0;
 	check(handshake(&w, 0));
 	request(&w, (const uint8_t[8]){ 0, 2, 0, 1, 0, 8, 0, 0 });
-	/* One used element: descriptor 0, a sector and its status. */
-	check(load_le((char *)mem.map + USED + 2, 2) == 1);
-	check(load_le((char *)mem.map + USED + 4, 8) == 513ull << 32);
-	check(virtio_kicks(virtio_of(w.dev)) <= w.bus.eventfds_fired);
-	device_destroy(w.dev);
-	device_destroy(&w.host->dev);
-	bus_destroy(&w.bus);
+	check_used_sector(&w.g, USED);
+	check(virtio_kicks(virtio_of(w.g.dev)) <= w.g.bus.eventfds_fired);
+	guest_fini(&w.g);
 	trace_destroy(&trace);
 	return 0;
 }

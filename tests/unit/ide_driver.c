@@ -17,6 +17,8 @@
 
 #include "base/platform.h"
 
+#define READY (ATA_STATUS_DRDY | ATA_STATUS_DSC)
+
 static const uint16_t ports[] = { PLATFORM_PORT_IDE0, PLATFORM_PORT_IDE1 };
 static const uint16_t control_ports[] = { PLATFORM_PORT_IDE0_CONTROL, PLATFORM_PORT_IDE1_CONTROL };
 
@@ -506,4 +508,50 @@ void *ide_ram(struct ide_world *w, uint64_t gpa)
 
 	assert_non_null(p);
 	return p;
+}
+
+void ide_fill_ram(struct ide_world *w, uint64_t gpa, size_t len, unsigned seed)
+{
+	ide_pattern(ide_ram(w, gpa), len, seed);
+}
+
+void ide_expect_ram(struct ide_world *w, uint64_t gpa, size_t len, unsigned seed)
+{
+	uint8_t *want = malloc(len);
+
+	ide_pattern(want, len, seed);
+	assert_memory_equal(ide_ram(w, gpa), want, len);
+	free(want);
+}
+
+void ide_expect_disk(struct ide_disk *d, uint64_t sector, size_t len, unsigned seed)
+{
+	uint8_t *want = malloc(len), *got = malloc(len);
+
+	ide_pattern(want, len, seed);
+	ide_disk_peek(d, sector, got, len);
+	assert_memory_equal(got, want, len);
+	free(want);
+	free(got);
+}
+
+void ide_bm_stop(struct ide_world *w)
+{
+	ide_bm_out(w, BM_COMMAND, 0);
+}
+
+void ide_recover(struct ide_world *w)
+{
+	ide_bm_stop(w);
+	ide_control(w, ATA_CONTROL_SRST);
+	ide_control(w, 0);
+	assert_int_equal(ide_wait(w), READY);
+}
+
+void ide_read_identity(struct ide_world *w, unsigned unit, uint16_t words[256])
+{
+	ide_out(w, ATA_DEVICE, (uint8_t)(0xa0 | unit << 4));
+	assert_int_equal(ide_cmd(w, 0xec), READY | ATA_STATUS_DRQ);
+	ide_read_block(w, words, 512);
+	assert_int_equal(ide_in(w, ATA_STATUS), READY);
 }

@@ -97,6 +97,8 @@ void ide_lba28(struct ide_world *w, unsigned unit, uint32_t lba, uint8_t count);
 void ide_lba48(struct ide_world *w, unsigned unit, uint64_t lba, uint16_t count);
 /* Writes the command and waits for BSY to fall; the status. */
 uint8_t ide_cmd(struct ide_world *w, uint8_t opcode);
+/* IDENTIFY DEVICE of a disk. */
+void ide_read_identity(struct ide_world *w, unsigned unit, uint16_t words[256]);
 /* One data block of len bytes by string I/O. */
 void ide_read_block(struct ide_world *w, void *buf, size_t len);
 void ide_write_block(struct ide_world *w, const void *buf, size_t len);
@@ -108,7 +110,16 @@ void ide_prd(struct ide_world *w, unsigned i, uint32_t addr, uint16_t len, bool 
 /* The table's address, the direction, START. */
 void ide_bm_start(struct ide_world *w, bool to_memory);
 uint8_t ide_bm_wait_idle(struct ide_world *w);
+/* Clears all of the command register. */
+void ide_bm_stop(struct ide_world *w);
+/* Stops it and resets both drives: for one that is waiting for nobody knows what. */
+void ide_recover(struct ide_world *w);
+
 void *ide_ram(struct ide_world *w, uint64_t gpa);
+/* ide_pattern() there; it is there, or from that sector on. */
+void ide_fill_ram(struct ide_world *w, uint64_t gpa, size_t len, unsigned seed);
+void ide_expect_ram(struct ide_world *w, uint64_t gpa, size_t len, unsigned seed);
+void ide_expect_disk(struct ide_disk *d, uint64_t sector, size_t len, unsigned seed);
 
 void ide_config_out(struct ide_world *w, unsigned reg, unsigned width, uint32_t v);
 uint32_t ide_config_in(struct ide_world *w, unsigned reg, unsigned width);

@@ -1,112 +1,31 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <cmocka.h>
 
-#include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
-
-#include "devices/virtio/virtq.h"
-#include "tests/unit/virtio_driver.h"
+#include "tests/unit/vq_rig.h"
 
 #define SIZE 8
-#define RING 0x10000ull
-#define TABLE 0x20000ull /* indirect */
-#define DATA 0x40000ull
-#define RAM (2 * MIB)
-
-struct fixture {
-	struct mem mem;
-	struct vdrv d; /* only its mem: there is no device here */
-	struct vdrv_queue q;
-	struct virtq vq;
-	struct iovec iov[SIZE];
-	struct virtq_buf buf;
-};
-
-static struct virtq_params params(bool event_idx)
-{
-	return (struct virtq_params){
-		.size = SIZE,
-		.indirect = true,
-		.event_idx = event_idx,
-		.desc = RING,
-		.avail = RING + 16 * SIZE,
-		.used = RING + align_up(16 * SIZE + 6 + 2 * SIZE, 4),
-	};
-}
-
-static void queue_init(struct fixture *f, bool event_idx)
-{
-	struct virtq_params p = params(event_idx);
-
-	memset(mem_at(&f->mem, RING, PAGE_SIZE_4K), 0, PAGE_SIZE_4K);
-	assert_int_equal(virtq_init(&f->vq, &f->mem, &p), 0);
-	f->q = (struct vdrv_queue){ .d = &f->d,
-				    .size = SIZE,
-				    .desc = p.desc,
-				    .avail = p.avail,
-				    .used = p.used,
-				    .event_idx = event_idx };
-}
 
 static int setup(void **state)
 {
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	assert_int_equal(mem_init(&f->mem, RAM), 0);
-	f->d.mem = &f->mem;
-	f->buf = (struct virtq_buf){ .iov = f->iov, .max_iov = SIZE };
-	queue_init(f, false);
-	*state = f;
-	return 0;
+	return vq_rig_setup(state, SIZE, false);
 }
 
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	mem_destroy(&f->mem);
-	free(f);
-	return 0;
-}
-
-static void desc(struct fixture *f, unsigned i, uint64_t addr, uint32_t len, uint16_t flags,
+static void desc(struct vq_rig *f, unsigned i, uint64_t addr, uint32_t len, uint16_t flags,
 		 uint16_t next)
 {
 	vdrv_desc(&f->mem, RING, i, addr, len, flags, next);
 }
 
-static void *at(struct fixture *f, uint64_t gpa)
-{
-	void *p = mem_at(&f->mem, gpa, 1);
-
-	assert_non_null(p);
-	return p;
-}
-
-/* The queue is broken now, for good, and says why. */
-static void check_broken(struct fixture *f, const char *word)
-{
-	assert_int_equal(virtq_pop(&f->vq, &f->buf), -EPROTO);
-	assert_non_null(f->vq.broken);
-	assert_non_null(strstr(f->vq.broken, word));
-	assert_int_equal(f->vq.in_flight, 0);
-	assert_int_equal(virtq_pop(&f->vq, &f->buf), -EPROTO);
-	assert_false(virtq_enable_kicks(&f->vq));
-	queue_init(f, f->vq.event_idx);
-	assert_int_equal(virtq_pop(&f->vq, &f->buf), 0);
-}
-
 static void test_init_checks(void **state)
 {
-	struct fixture *f = *state;
-	const struct virtq_params good = params(true);
+	struct vq_rig *f = *state;
+	const struct virtq_params good = vq_rig_params(f, true);
 	struct virtq_params p;
 	struct virtq vq;
 
@@ -150,7 +69,7 @@ static void test_init_checks(void **state)
 
 static void test_chain(void **state)
 {
-	struct fixture *f = *state;
+	struct vq_rig *f = *state;
 
 	const struct vdrv_seg segs[] = {
 		{ DATA, 16, false },
@@ -169,8 +88,8 @@ static void test_chain(void **state)
 		assert_int_equal(f->buf.nr_in, 2);
 		assert_int_equal(f->buf.out_len, 17);
 		assert_int_equal(f->buf.in_len, 4097);
-		assert_ptr_equal(f->buf.out[1].iov_base, at(f, DATA + 100));
-		assert_ptr_equal(f->buf.in[0].iov_base, at(f, DATA + 0x1000));
+		assert_ptr_equal(f->buf.out[1].iov_base, vq_rig_at(f, DATA + 100));
+		assert_ptr_equal(f->buf.in[0].iov_base, vq_rig_at(f, DATA + 0x1000));
 		assert_int_equal(f->buf.in[0].iov_len, 4096);
 		assert_int_equal(f->vq.in_flight, 1);
 		virtq_push(&f->vq, &f->buf, 4097);
@@ -181,33 +100,33 @@ static void test_chain(void **state)
 
 static void test_bad_indices(void **state)
 {
-	struct fixture *f = *state;
+	struct vq_rig *f = *state;
 
 	desc(f, 0, DATA, 16, 0, 0);
 	vdrv_offer(&f->q, SIZE); /* the first that does not exist */
-	check_broken(f, "head");
+	vq_rig_check_broken(f, "head");
 	vdrv_offer(&f->q, 0xffff);
-	check_broken(f, "head");
+	vq_rig_check_broken(f, "head");
 	desc(f, 0, DATA, 16, VIRTQ_DESC_F_NEXT, SIZE);
 	vdrv_offer(&f->q, 0);
-	check_broken(f, "beyond the table");
+	vq_rig_check_broken(f, "beyond the table");
 	vdrv_desc(&f->mem, TABLE, 0, DATA, 16, VIRTQ_DESC_F_NEXT, 2);
 	desc(f, 0, TABLE, 32, VIRTQ_DESC_F_INDIRECT, 0);
 	vdrv_offer(&f->q, 0);
-	check_broken(f, "beyond the table");
+	vq_rig_check_broken(f, "beyond the table");
 }
 
 static void test_avail_idx_jumps(void **state)
 {
-	struct fixture *f = *state;
+	struct vq_rig *f = *state;
 
 	desc(f, 0, DATA, 16, 0, 0);
 	f->q.avail_idx = SIZE; /* then vdrv_offer: one more than fits */
 	vdrv_offer(&f->q, 0);
-	check_broken(f, "run away");
+	vq_rig_check_broken(f, "run away");
 	f->q.avail_idx = 0xfffe; /* backwards */
 	vdrv_offer(&f->q, 0);
-	check_broken(f, "run away");
+	vq_rig_check_broken(f, "run away");
 	/* Exactly size is fine. */
 	desc(f, 0, DATA, 16, 0, 0);
 	f->q.avail_idx = SIZE - 1;
@@ -217,26 +136,26 @@ static void test_avail_idx_jumps(void **state)
 
 static void test_loops_end(void **state)
 {
-	struct fixture *f = *state;
+	struct vq_rig *f = *state;
 
 	/* To itself; around the table; and through empty descriptors, which fill no iovec. */
 	desc(f, 0, DATA, 16, VIRTQ_DESC_F_NEXT, 0);
 	vdrv_offer(&f->q, 0);
-	check_broken(f, "without an end");
+	vq_rig_check_broken(f, "without an end");
 	for (unsigned i = 0; i < SIZE; i++)
 		desc(f, i, DATA, 16, VIRTQ_DESC_F_NEXT, (uint16_t)((i + 1) % SIZE));
 	vdrv_offer(&f->q, 3);
-	check_broken(f, "without an end");
+	vq_rig_check_broken(f, "without an end");
 	desc(f, 0, DATA, 0, VIRTQ_DESC_F_NEXT, 1);
 	desc(f, 1, DATA, 0, VIRTQ_DESC_F_NEXT, 0);
 	vdrv_offer(&f->q, 0);
-	check_broken(f, "without an end");
+	vq_rig_check_broken(f, "without an end");
 	/* An indirect table may have more entries than the queue, a chain may not. */
 	for (unsigned i = 0; i < 2 * SIZE; i++)
 		vdrv_desc(&f->mem, TABLE, i, DATA + i, 1, VIRTQ_DESC_F_NEXT, (uint16_t)(i + 1));
 	desc(f, 0, TABLE, 16 * 2 * SIZE, VIRTQ_DESC_F_INDIRECT, 0);
 	vdrv_offer(&f->q, 0);
-	check_broken(f, "without an end");
+	vq_rig_check_broken(f, "without an end");
 	vdrv_desc(&f->mem, TABLE, SIZE - 1, DATA, 1, 0, 0);
 	desc(f, 0, TABLE, 16 * 2 * SIZE, VIRTQ_DESC_F_INDIRECT, 0);
 	vdrv_offer(&f->q, 0);
@@ -246,34 +165,34 @@ static void test_loops_end(void **state)
 
 static void test_indirect_rules(void **state)
 {
-	struct fixture *f = *state;
-	struct virtq_params p = params(false);
+	struct vq_rig *f = *state;
+	struct virtq_params p = vq_rig_params(f, false);
 
 	/* In a table. */
 	vdrv_desc(&f->mem, TABLE, 0, TABLE, 16, VIRTQ_DESC_F_INDIRECT, 0);
 	desc(f, 0, TABLE, 16, VIRTQ_DESC_F_INDIRECT, 0);
 	vdrv_offer(&f->q, 0);
-	check_broken(f, "in an indirect table");
+	vq_rig_check_broken(f, "in an indirect table");
 	/* The queue's own table as its indirect table, which leads to itself again. */
 	desc(f, 0, RING, 16 * SIZE, VIRTQ_DESC_F_INDIRECT, 0);
 	vdrv_offer(&f->q, 0);
-	check_broken(f, "in an indirect table");
+	vq_rig_check_broken(f, "in an indirect table");
 	/* With NEXT. */
 	vdrv_desc(&f->mem, TABLE, 0, DATA, 16, 0, 0);
 	desc(f, 0, TABLE, 16, VIRTQ_DESC_F_INDIRECT | VIRTQ_DESC_F_NEXT, 1);
 	vdrv_offer(&f->q, 0);
-	check_broken(f, "amid");
+	vq_rig_check_broken(f, "amid");
 	/* Odd sizes. */
 	desc(f, 0, TABLE, 0, VIRTQ_DESC_F_INDIRECT, 0);
 	vdrv_offer(&f->q, 0);
-	check_broken(f, "whole number");
+	vq_rig_check_broken(f, "whole number");
 	desc(f, 0, TABLE, 17, VIRTQ_DESC_F_INDIRECT, 0);
 	vdrv_offer(&f->q, 0);
-	check_broken(f, "whole number");
+	vq_rig_check_broken(f, "whole number");
 	/* Not RAM, from start to end. */
 	desc(f, 0, RAM - 16, 32, VIRTQ_DESC_F_INDIRECT, 0);
 	vdrv_offer(&f->q, 0);
-	check_broken(f, "outside RAM");
+	vq_rig_check_broken(f, "outside RAM");
 	/* After direct descriptors, and its WRITE flag is to be ignored (2.7.5.3.2). */
 	vdrv_desc(&f->mem, TABLE, 0, DATA, 16, 0, 0);
 	desc(f, 0, DATA, 4, VIRTQ_DESC_F_NEXT, 1);
@@ -297,35 +216,27 @@ static void test_indirect_rules(void **state)
 
 static void test_bad_buffers(void **state)
 {
-	struct fixture *f = *state;
-
-	const struct {
-		uint64_t addr;
-		uint32_t len;
-	} outside[] = {
-		{ RAM, 1 },        { RAM - 1, 2 },          { 0xfee00000, 4 },
-		{ UINT64_MAX, 1 }, { UINT64_MAX - 15, 32 }, { 0, 0xffffffff },
-	};
+	struct vq_rig *f = *state;
 
 	for (unsigned write = 0; write < 2; write++) {
-		for (unsigned i = 0; i < ARRAY_SIZE(outside); i++) {
-			desc(f, 0, outside[i].addr, outside[i].len, write ? VIRTQ_DESC_F_WRITE : 0,
-			     0);
+		for (unsigned i = 0; i < VQ_RIG_OUTSIDE; i++) {
+			desc(f, 0, vq_rig_outside[i].gpa, vq_rig_outside[i].len,
+			     write ? VIRTQ_DESC_F_WRITE : 0, 0);
 			vdrv_offer(&f->q, 0);
-			check_broken(f, "outside RAM");
+			vq_rig_check_broken(f, "outside RAM");
 		}
 	}
 	/* Readable after writable: 2.7.4.2. */
 	desc(f, 0, DATA, 16, VIRTQ_DESC_F_WRITE | VIRTQ_DESC_F_NEXT, 1);
 	desc(f, 1, DATA, 16, 0, 0);
 	vdrv_offer(&f->q, 0);
-	check_broken(f, "after a writable");
+	vq_rig_check_broken(f, "after a writable");
 }
 
 /* Empty descriptors are skipped, wherever they point, and count as steps only. */
 static void test_zero_length(void **state)
 {
-	struct fixture *f = *state;
+	struct vq_rig *f = *state;
 
 	desc(f, 0, 0xdead0000, 0, VIRTQ_DESC_F_NEXT, 1);
 	desc(f, 1, DATA, 8, VIRTQ_DESC_F_NEXT, 2);
@@ -343,7 +254,7 @@ static void test_zero_length(void **state)
 
 static void test_in_flight_bound(void **state)
 {
-	struct fixture *f = *state;
+	struct vq_rig *f = *state;
 
 	desc(f, 0, DATA, 16, 0, 0);
 	for (unsigned i = 0; i < SIZE; i++) {
@@ -363,7 +274,7 @@ static void test_in_flight_bound(void **state)
 /* Three times around a 16-bit index: every element is right, none comes early. */
 static void test_used_ring_wraps(void **state)
 {
-	struct fixture *f = *state;
+	struct vq_rig *f = *state;
 	uint32_t id, len;
 
 	for (unsigned i = 0; i < SIZE; i++)
@@ -394,7 +305,7 @@ static void test_used_ring_wraps(void **state)
 	assert_int_equal(f->vq.in_flight, 0);
 }
 
-static void complete_one(struct fixture *f)
+static void complete_one(struct vq_rig *f)
 {
 	vdrv_offer(&f->q, 0);
 	assert_int_equal(virtq_pop(&f->vq, &f->buf), 1);
@@ -403,7 +314,7 @@ static void complete_one(struct fixture *f)
 
 static void test_pending(void **state)
 {
-	struct fixture *f = *state;
+	struct vq_rig *f = *state;
 
 	assert_int_equal(virtq_pending(&f->vq), 0);
 	for (unsigned i = 0; i < 3; i++)
@@ -420,8 +331,8 @@ static void test_pending(void **state)
 
 static void test_suppression_by_flags(void **state)
 {
-	struct fixture *f = *state;
-	uint16_t *avail_flags = at(f, f->q.avail);
+	struct vq_rig *f = *state;
+	uint16_t *avail_flags = vq_rig_at(f, f->q.avail);
 
 	desc(f, 0, DATA, 16, 0, 0);
 	complete_one(f);
@@ -446,15 +357,15 @@ static void test_suppression_by_flags(void **state)
 
 static void test_suppression_by_event_idx(void **state)
 {
-	struct fixture *f = *state;
+	struct vq_rig *f = *state;
 	uint16_t *used_event;
 	uint16_t old;
 
-	queue_init(f, true);
-	used_event = at(f, f->q.avail + 4 + 2 * SIZE);
+	vq_rig_queue(f, true);
+	used_event = vq_rig_at(f, f->q.avail + 4 + 2 * SIZE);
 	desc(f, 0, DATA, 16, 0, 0);
 	/* Flags mean nothing now. */
-	*(uint16_t *)at(f, f->q.avail) = VIRTQ_AVAIL_F_NO_INTERRUPT;
+	*(uint16_t *)vq_rig_at(f, f->q.avail) = VIRTQ_AVAIL_F_NO_INTERRUPT;
 	*used_event = 100;
 	complete_one(f);
 	assert_true(virtq_publish(&f->vq)); /* the first after a start always tells */
@@ -489,18 +400,18 @@ static void test_suppression_by_event_idx(void **state)
 /* Goes on where another virtq stopped; the first publish notifies whatever the event. */
 static void test_continues(void **state)
 {
-	struct fixture *f = *state;
-	struct virtq_params p = params(true);
+	struct vq_rig *f = *state;
+	struct virtq_params p = vq_rig_params(f, true);
 	uint32_t id, len;
 
-	queue_init(f, true);
+	vq_rig_queue(f, true);
 	desc(f, 0, DATA, 16, 0, 0);
 	for (unsigned i = 0; i < 3; i++) {
 		complete_one(f);
 		(void)!virtq_publish(&f->vq);
 		assert_true(vdrv_used(&f->q, &id, &len, 0));
 	}
-	*(uint16_t *)at(f, f->q.avail + 4 + 2 * SIZE) = 1; /* long passed */
+	*(uint16_t *)vq_rig_at(f, f->q.avail + 4 + 2 * SIZE) = 1; /* long passed */
 	vdrv_offer(&f->q, 0);
 	p.next_avail = f->vq.next_avail;
 	p.next_used = f->vq.next_used;
@@ -515,8 +426,8 @@ static void test_continues(void **state)
 
 static void test_buf_helpers(void **state)
 {
-	struct fixture *f = *state;
-	char *data = at(f, DATA);
+	struct vq_rig *f = *state;
+	char *data = vq_rig_at(f, DATA);
 	char hdr[16], *status;
 
 	const struct vdrv_seg segs[] = {
@@ -536,13 +447,13 @@ static void test_buf_helpers(void **state)
 	assert_int_equal(f->buf.nr_out, 1);
 	assert_ptr_equal(f->buf.out[0].iov_base, data + 16);
 	status = (char *)virtq_buf_chop(&f->buf);
-	assert_ptr_equal(status, at(f, DATA + 0x2000));
+	assert_ptr_equal(status, vq_rig_at(f, DATA + 0x2000));
 	assert_int_equal(f->buf.nr_in, 1);
 	assert_int_equal(f->buf.in_len, 4);
 	assert_int_equal(virtq_buf_fill(&f->buf, "12345", 5), 4);
-	assert_memory_equal(at(f, DATA + 0x1000), "1234", 4);
+	assert_memory_equal(vq_rig_at(f, DATA + 0x1000), "1234", 4);
 	status = (char *)virtq_buf_chop(&f->buf);
-	assert_ptr_equal(status, at(f, DATA + 0x1003));
+	assert_ptr_equal(status, vq_rig_at(f, DATA + 0x1003));
 	assert_int_equal(f->buf.nr_in, 1);
 	assert_int_equal(f->buf.in_len, 3);
 }
@@ -550,7 +461,7 @@ static void test_buf_helpers(void **state)
 /* Everything that a chain changes is marked dirty when it changes, not only before. */
 static void test_dirty_tracking(void **state)
 {
-	struct fixture *f = *state;
+	struct vq_rig *f = *state;
 	uint64_t page = DATA / PAGE_SIZE_4K;
 
 	const struct vdrv_seg segs[] = {
@@ -567,7 +478,7 @@ static void test_dirty_tracking(void **state)
 	virtq_push(&f->vq, &f->buf, 0x1000); /* all of the first, nothing of the second */
 	(void)!virtq_publish(&f->vq);
 	assert_int_equal(mem_dirty_fetch(&f->mem, page / 64) >> page % 64 & 0x3f, 0x06);
-	assert_int_equal(mem_dirty_fetch(&f->mem, 0), 1ull << RING / PAGE_SIZE_4K);
+	assert_int_equal(mem_dirty_fetch(&f->mem, 0), 1ull << f->q.used / PAGE_SIZE_4K);
 }
 
 /*
@@ -576,103 +487,71 @@ static void test_dirty_tracking(void **state)
  */
 static void test_copy_is_used(void **state)
 {
-	struct fixture *f = *state;
+	struct vq_rig *f = *state;
 	char hdr[4];
 
 	const struct vdrv_seg segs[] = { { DATA, 4, false }, { DATA + 0x1000, 512, true } };
 
-	memcpy(at(f, DATA), "good", 4);
+	memcpy(vq_rig_at(f, DATA), "good", 4);
 	vdrv_add(&f->q, segs, 2, TABLE);
 	assert_int_equal(virtq_pop(&f->vq, &f->buf), 1);
 	assert_true(virtq_buf_pull(&f->buf, hdr, 4));
-	memset(at(f, RING), 0xff, 16 * SIZE);
-	memset(at(f, TABLE), 0xff, 64);
-	memcpy(at(f, DATA), "evil", 4);
+	memset(vq_rig_at(f, RING), 0xff, 16 * SIZE);
+	memset(vq_rig_at(f, TABLE), 0xff, 64);
+	memcpy(vq_rig_at(f, DATA), "evil", 4);
 	assert_memory_equal(hdr, "good", 4);
 	assert_int_equal(f->buf.in_len, 512);
-	assert_ptr_equal(f->buf.in[0].iov_base, at(f, DATA + 0x1000));
+	assert_ptr_equal(f->buf.in[0].iov_base, vq_rig_at(f, DATA + 0x1000));
 	virtq_push(&f->vq, &f->buf, 512);
 	assert_true(virtq_publish(&f->vq));
 }
 
-struct flipper {
-	struct fixture *f;
-	atomic_bool stop;
-};
-
-/* Writes one descriptor, over and over, now sound and now beyond RAM. */
-static void *flip(void *opaque)
+/* One descriptor, now sound and now beyond RAM. */
+static void flip(struct vq_rig *f)
 {
-	struct flipper *fl = opaque;
-	volatile uint64_t *addr = at(fl->f, RING);
+	volatile uint64_t *addr = vq_rig_at(f, RING);
 	volatile uint64_t *rest = addr + 1;
 
-	while (!fl->stop) {
-		*addr = DATA;
-		*rest = 16;
-		*addr = ~0ull;
-		*rest = 0xffffffff;
-	}
-	return NULL;
+	*addr = DATA;
+	*rest = 16;
+	*addr = ~0ull;
+	*rest = 0xffffffff;
 }
 
-/* And at full speed: whatever mixture is seen, a buffer that comes out lies in RAM. */
+static void offer_it(struct vq_rig *f)
+{
+	f->q.avail_idx = 0;
+	vdrv_offer(&f->q, 0);
+}
+
+/* And at full speed. */
 static void test_racing_guest(void **state)
 {
-	struct fixture *f = *state;
-	struct flipper fl = { .f = f };
-	unsigned good = 0, bad = 0;
-	pthread_t thread;
-
-	assert_int_equal(pthread_create(&thread, NULL, flip, &fl), 0);
-	/* Until it has been seen both ways: how soon is the host's scheduler's to say. */
-	time_t limit = time(NULL) + 60;
-
-	for (unsigned i = 0; i < 3000 || ((!good || !bad) && time(NULL) < limit); i++) {
-		struct virtq_params p = params(false);
-		int ret;
-
-		f->q.avail_idx = 0;
-		vdrv_offer(&f->q, 0);
-		assert_int_equal(virtq_init(&f->vq, &f->mem, &p), 0);
-		ret = virtq_pop(&f->vq, &f->buf);
-		if (ret < 0) {
-			bad++;
-			continue;
-		}
-		good++;
-		assert_true(f->buf.nr_out <= 1 && f->buf.nr_in == 0);
-		if (f->buf.nr_out) {
-			assert_ptr_equal(f->buf.out[0].iov_base, at(f, DATA));
-			assert_true(f->buf.out[0].iov_len <= RAM - DATA);
-		}
-	}
-	fl.stop = true;
-	pthread_join(thread, NULL);
-	assert_true(good && bad);
+	vq_rig_race(*state, flip, offer_it);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_init_checks, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_chain, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_bad_indices, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_avail_idx_jumps, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_loops_end, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_indirect_rules, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_bad_buffers, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_zero_length, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_in_flight_bound, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_used_ring_wraps, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_pending, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_suppression_by_flags, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_suppression_by_event_idx, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_continues, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_buf_helpers, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_dirty_tracking, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_copy_is_used, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_racing_guest, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_init_checks, setup, vq_rig_teardown),
+		cmocka_unit_test_setup_teardown(test_chain, setup, vq_rig_teardown),
+		cmocka_unit_test_setup_teardown(test_bad_indices, setup, vq_rig_teardown),
+		cmocka_unit_test_setup_teardown(test_avail_idx_jumps, setup, vq_rig_teardown),
+		cmocka_unit_test_setup_teardown(test_loops_end, setup, vq_rig_teardown),
+		cmocka_unit_test_setup_teardown(test_indirect_rules, setup, vq_rig_teardown),
+		cmocka_unit_test_setup_teardown(test_bad_buffers, setup, vq_rig_teardown),
+		cmocka_unit_test_setup_teardown(test_zero_length, setup, vq_rig_teardown),
+		cmocka_unit_test_setup_teardown(test_in_flight_bound, setup, vq_rig_teardown),
+		cmocka_unit_test_setup_teardown(test_used_ring_wraps, setup, vq_rig_teardown),
+		cmocka_unit_test_setup_teardown(test_pending, setup, vq_rig_teardown),
+		cmocka_unit_test_setup_teardown(test_suppression_by_flags, setup, vq_rig_teardown),
+		cmocka_unit_test_setup_teardown(test_suppression_by_event_idx, setup,
+						vq_rig_teardown),
+		cmocka_unit_test_setup_teardown(test_continues, setup, vq_rig_teardown),
+		cmocka_unit_test_setup_teardown(test_buf_helpers, setup, vq_rig_teardown),
+		cmocka_unit_test_setup_teardown(test_dirty_tracking, setup, vq_rig_teardown),
+		cmocka_unit_test_setup_teardown(test_copy_is_used, setup, vq_rig_teardown),
+		cmocka_unit_test_setup_teardown(test_racing_guest, setup, vq_rig_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,94 +1,28 @@
 /* SPDX-License-Identifier: MIT */
 /* Packed rings: what differs from test_virtq.c's, descriptor by descriptor. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <cmocka.h>
 
-#include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
-
-#include "devices/virtio/virtq.h"
-#include "tests/unit/virtio_driver.h"
+#include "tests/unit/vq_rig.h"
 
 #define SIZE 6 /* no power of 2 is asked for */
-#define RING 0x10000ull
-#define TABLE 0x20000ull
-#define DATA 0x40000ull
-#define RAM (2 * MIB)
 
 #define NEXT VIRTQ_DESC_F_NEXT
 #define WRITE VIRTQ_DESC_F_WRITE
 #define INDIRECT VIRTQ_DESC_F_INDIRECT
 
-struct fixture {
-	struct mem mem;
-	struct vdrv d; /* only its mem: there is no device here */
-	struct vdrv_queue q;
-	struct virtq vq;
-	struct iovec iov[SIZE];
-	struct virtq_buf buf;
-};
-
-static struct virtq_params params(const struct fixture *f, bool event_idx)
-{
-	return (struct virtq_params){
-		.size = SIZE,
-		.packed = true,
-		.indirect = true,
-		.event_idx = event_idx,
-		.desc = f->q.desc,
-		.avail = f->q.avail,
-		.used = f->q.used,
-		.next_avail = virtq_start_position(true),
-		.next_used = virtq_start_position(true),
-	};
-}
-
-static void queue_init(struct fixture *f, bool event_idx)
-{
-	struct virtq_params p;
-
-	vdrv_queue_init(&f->d, &f->q, SIZE, RING, true, event_idx);
-	p = params(f, event_idx);
-	assert_int_equal(virtq_init(&f->vq, &f->mem, &p), 0);
-}
-
 static int setup(void **state)
 {
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	assert_int_equal(mem_init(&f->mem, RAM), 0);
-	f->d.mem = &f->mem;
-	f->buf = (struct virtq_buf){ .iov = f->iov, .max_iov = SIZE };
-	queue_init(f, false);
-	*state = f;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	mem_destroy(&f->mem);
-	free(f);
-	return 0;
-}
-
-static void *at(struct fixture *f, uint64_t gpa)
-{
-	void *p = mem_at(&f->mem, gpa, 1);
-
-	assert_non_null(p);
-	return p;
+	return vq_rig_setup(state, SIZE, true);
 }
 
 /* Descriptor i of the first round, made available. */
-static void desc(struct fixture *f, unsigned i, uint64_t addr, uint32_t len, uint16_t flags)
+static void desc(struct vq_rig *f, unsigned i, uint64_t addr, uint32_t len, uint16_t flags)
 {
 	const struct virtq_packed_desc d = { addr, len, (uint16_t)(100 + i),
 					     flags | VIRTQ_DESC_F_AVAIL };
@@ -96,28 +30,15 @@ static void desc(struct fixture *f, unsigned i, uint64_t addr, uint32_t len, uin
 	assert_int_equal(mem_write(&f->mem, RING + i * sizeof(d), &d, sizeof(d)), 0);
 }
 
-static void table(struct fixture *f, unsigned i, uint64_t addr, uint32_t len, uint16_t flags)
+static void table(struct vq_rig *f, unsigned i, uint64_t addr, uint32_t len, uint16_t flags)
 {
 	vdrv_desc(&f->mem, TABLE, i, addr, len, 0, flags); /* id and flags, in this order */
 }
 
-static void check_broken(struct fixture *f, const char *word)
-{
-	assert_int_equal(virtq_pop(&f->vq, &f->buf), -EPROTO);
-	assert_non_null(f->vq.broken);
-	assert_non_null(strstr(f->vq.broken, word));
-	assert_int_equal(f->vq.in_flight, 0);
-	assert_int_equal(f->vq.next_avail, f->vq.next_used);
-	assert_int_equal(virtq_pop(&f->vq, &f->buf), -EPROTO);
-	assert_false(virtq_enable_kicks(&f->vq));
-	queue_init(f, f->vq.event_idx);
-	assert_int_equal(virtq_pop(&f->vq, &f->buf), 0);
-}
-
 static void test_init_checks(void **state)
 {
-	struct fixture *f = *state;
-	const struct virtq_params good = params(f, true);
+	struct vq_rig *f = *state;
+	const struct virtq_params good = vq_rig_params(f, true);
 	struct virtq_params p;
 	struct virtq vq;
 
@@ -166,7 +87,7 @@ static void test_init_checks(void **state)
 /* All four states of the two flags: one of them is an offer, another one a round later. */
 static void test_availability(void **state)
 {
-	struct fixture *f = *state;
+	struct vq_rig *f = *state;
 	const uint16_t both = VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED;
 
 	const struct {
@@ -180,8 +101,8 @@ static void test_availability(void **state)
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct virtq_params p = params(f, false);
-		uint16_t *flags = at(f, RING + 14);
+		struct virtq_params p = vq_rig_params(f, false);
+		uint16_t *flags = vq_rig_at(f, RING + 14);
 
 		desc(f, 0, DATA, 16, 0);
 		*flags = cases[i].flags;
@@ -196,7 +117,7 @@ static void test_availability(void **state)
 
 static void test_chain(void **state)
 {
-	struct fixture *f = *state;
+	struct vq_rig *f = *state;
 
 	/* The last one's id is the buffer's. */
 	desc(f, 0, DATA, 16, NEXT);
@@ -210,8 +131,8 @@ static void test_chain(void **state)
 	assert_int_equal(f->buf.out_len, 24);
 	assert_int_equal(f->buf.nr_in, 2);
 	assert_int_equal(f->buf.in_len, 513);
-	assert_ptr_equal(f->buf.out[1].iov_base, at(f, DATA + 0x100));
-	assert_ptr_equal(f->buf.in[0].iov_base, at(f, DATA + 0x1000));
+	assert_ptr_equal(f->buf.out[1].iov_base, vq_rig_at(f, DATA + 0x100));
+	assert_ptr_equal(f->buf.in[0].iov_base, vq_rig_at(f, DATA + 0x1000));
 	assert_int_equal(f->vq.next_avail, VIRTQ_WRAP | 4);
 	assert_int_equal(virtq_pop(&f->vq, &f->buf), 0);
 	assert_int_equal(f->vq.in_flight, 1);
@@ -220,8 +141,8 @@ static void test_chain(void **state)
 /* What came first comes back in the first place, whoever it is; the rest of it is skipped. */
 static void test_used(void **state)
 {
-	struct fixture *f = *state;
-	const struct virtq_packed_desc *ring = at(f, RING);
+	struct vq_rig *f = *state;
+	const struct virtq_packed_desc *ring = vq_rig_at(f, RING);
 	const uint16_t used = VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED;
 	struct virtq_buf other = f->buf;
 	struct iovec iov[SIZE];
@@ -254,19 +175,19 @@ static void test_used(void **state)
 
 static void test_chains_end(void **state)
 {
-	struct fixture *f = *state;
+	struct vq_rig *f = *state;
 
 	for (unsigned i = 0; i < SIZE; i++)
 		desc(f, i, DATA, 16, NEXT);
 	assert_int_equal(virtq_pending(&f->vq), 1); /* who asks first must come to see it */
-	check_broken(f, "without an end");
+	vq_rig_check_broken(f, "without an end");
 	/* As long as the ring it may be. */
 	for (unsigned i = 0; i < SIZE; i++)
 		desc(f, i, DATA, 16, i + 1 < SIZE ? NEXT : 0);
 	assert_int_equal(virtq_pop(&f->vq, &f->buf), 1);
 	assert_int_equal(f->buf.nr_out, SIZE);
 	assert_int_equal(f->vq.next_avail, 0);
-	queue_init(f, false);
+	vq_rig_queue(f, false);
 	/* Into what is in flight it may not run. */
 	desc(f, 0, DATA, 16, 0);
 	assert_int_equal(virtq_pop(&f->vq, &f->buf), 1);
@@ -279,8 +200,8 @@ static void test_chains_end(void **state)
 
 static void test_in_flight_bound(void **state)
 {
-	struct fixture *f = *state;
-	uint16_t *flags = at(f, RING + 14);
+	struct vq_rig *f = *state;
+	uint16_t *flags = vq_rig_at(f, RING + 14);
 
 	for (unsigned i = 0; i < SIZE; i++)
 		desc(f, i, DATA, 16, 0);
@@ -300,8 +221,8 @@ static void test_in_flight_bound(void **state)
 
 static void test_indirect_rules(void **state)
 {
-	struct fixture *f = *state;
-	struct virtq_params p = params(f, false);
+	struct vq_rig *f = *state;
+	struct virtq_params p = vq_rig_params(f, false);
 
 	/* All of the table is the buffer: NEXT, INDIRECT and ids in it mean nothing (2.8.7). */
 	table(f, 0, DATA, 16, INDIRECT);
@@ -313,31 +234,31 @@ static void test_indirect_rules(void **state)
 	assert_int_equal(f->buf.descs, 1);
 	assert_int_equal(f->buf.out_len, 20);
 	assert_int_equal(f->buf.in_len, 8);
-	queue_init(f, false);
+	vq_rig_queue(f, false);
 	/* In a chain, at its start or its end. */
 	desc(f, 0, TABLE, 16, INDIRECT | NEXT);
-	check_broken(f, "amid");
+	vq_rig_check_broken(f, "amid");
 	desc(f, 0, DATA, 16, NEXT);
 	desc(f, 1, TABLE, 16, INDIRECT);
-	check_broken(f, "amid");
+	vq_rig_check_broken(f, "amid");
 	desc(f, 0, TABLE, 0, INDIRECT);
-	check_broken(f, "whole number");
+	vq_rig_check_broken(f, "whole number");
 	desc(f, 0, TABLE, 17, INDIRECT);
-	check_broken(f, "whole number");
+	vq_rig_check_broken(f, "whole number");
 	desc(f, 0, RAM - 16, 32, INDIRECT);
-	check_broken(f, "outside RAM");
+	vq_rig_check_broken(f, "outside RAM");
 	/* Longer than the ring, though all but one are empty. */
 	for (unsigned i = 0; i <= SIZE; i++)
 		table(f, i, DATA, !i, 0);
 	desc(f, 0, TABLE, 16 * (SIZE + 1), INDIRECT);
-	check_broken(f, "longer than the queue");
+	vq_rig_check_broken(f, "longer than the queue");
 	desc(f, 0, TABLE, 0xfffffff0, INDIRECT);
-	check_broken(f, "outside RAM");
+	vq_rig_check_broken(f, "outside RAM");
 	desc(f, 0, TABLE, 16 * SIZE, INDIRECT);
 	assert_int_equal(virtq_pop(&f->vq, &f->buf), 1);
 	assert_int_equal(f->buf.out_len, 1);
 	/* At any alignment. */
-	queue_init(f, false);
+	vq_rig_queue(f, false);
 	vdrv_desc(&f->mem, TABLE + 3, 0, DATA, 7, 0, 0);
 	desc(f, 0, TABLE + 3, 16, INDIRECT);
 	assert_int_equal(virtq_pop(&f->vq, &f->buf), 1);
@@ -351,19 +272,11 @@ static void test_indirect_rules(void **state)
 
 static void test_bad_buffers(void **state)
 {
-	struct fixture *f = *state;
+	struct vq_rig *f = *state;
 
-	const struct {
-		uint64_t addr;
-		uint32_t len;
-	} outside[] = {
-		{ RAM, 1 },        { RAM - 1, 2 },          { 0xfee00000, 4 },
-		{ UINT64_MAX, 1 }, { UINT64_MAX - 15, 32 }, { 0, 0xffffffff },
-	};
-
-	for (unsigned i = 0; i < 4 * ARRAY_SIZE(outside); i++) {
-		uint64_t addr = outside[i / 4].addr;
-		uint32_t len = outside[i / 4].len;
+	for (unsigned i = 0; i < 4 * VQ_RIG_OUTSIDE; i++) {
+		uint64_t addr = vq_rig_outside[i / 4].gpa;
+		uint32_t len = vq_rig_outside[i / 4].len;
 		uint16_t flags = i & 1 ? WRITE : 0;
 
 		table(f, 0, addr, len, flags);
@@ -371,11 +284,11 @@ static void test_bad_buffers(void **state)
 			desc(f, 0, TABLE, 16, INDIRECT);
 		else
 			desc(f, 0, addr, len, flags);
-		check_broken(f, "outside RAM");
+		vq_rig_check_broken(f, "outside RAM");
 	}
 	desc(f, 0, DATA, 16, WRITE | NEXT);
 	desc(f, 1, DATA, 16, 0);
-	check_broken(f, "after a writable");
+	vq_rig_check_broken(f, "after a writable");
 	/* Empty ones take their place, and no more. */
 	desc(f, 0, 0xdead0000, 0, NEXT);
 	desc(f, 1, DATA, 0, WRITE);
@@ -384,7 +297,7 @@ static void test_bad_buffers(void **state)
 	assert_int_equal(f->buf.descs, 2);
 }
 
-static void complete_one(struct fixture *f)
+static void complete_one(struct vq_rig *f)
 {
 	const struct vdrv_seg seg = { DATA, 16, false };
 	uint32_t id, len;
@@ -399,7 +312,7 @@ static void complete_one(struct fixture *f)
 
 static void test_suppression_by_flags(void **state)
 {
-	struct fixture *f = *state;
+	struct vq_rig *f = *state;
 	const struct vdrv_seg seg = { DATA, 16, false };
 	uint16_t old = f->q.avail_idx;
 
@@ -428,10 +341,10 @@ static void test_suppression_by_flags(void **state)
 
 static void test_suppression_by_place(void **state)
 {
-	struct fixture *f = *state;
+	struct vq_rig *f = *state;
 	uint16_t event, old;
 
-	queue_init(f, true);
+	vq_rig_queue(f, true);
 	vdrv_set_event(&f->q, VIRTQ_EVENT_DESC, VIRTQ_WRAP | 5);
 	complete_one(f);
 	assert_true(virtq_publish(&f->vq)); /* the first after a start always tells */
@@ -474,13 +387,13 @@ static void test_suppression_by_place(void **state)
 /* Goes on where another virtq stopped, in its round; the first publish notifies. */
 static void test_continues(void **state)
 {
-	struct fixture *f = *state;
+	struct vq_rig *f = *state;
 	const struct vdrv_seg segs[] = { { DATA, 16, false }, { DATA + 64, 4, true } };
 	uint32_t id, len;
 
-	queue_init(f, true);
+	vq_rig_queue(f, true);
 	for (unsigned i = 0; i < 20; i++) {
-		struct virtq_params p = params(f, true);
+		struct virtq_params p = vq_rig_params(f, true);
 
 		p.next_avail = f->vq.next_avail;
 		p.next_used = f->vq.next_used;
@@ -499,7 +412,7 @@ static void test_continues(void **state)
 
 static void test_dirty_tracking(void **state)
 {
-	struct fixture *f = *state;
+	struct vq_rig *f = *state;
 	uint64_t page = DATA / PAGE_SIZE_4K, ring = RING / PAGE_SIZE_4K;
 	const struct vdrv_seg segs[] = { { DATA, 16, false }, { DATA + 0x1800, 0x1000, true } };
 
@@ -524,15 +437,15 @@ static void test_dirty_tracking(void **state)
 /* After the pop the guest turns everything to rubbish, and the buffer is what it was. */
 static void test_copy_is_used(void **state)
 {
-	struct fixture *f = *state;
+	struct vq_rig *f = *state;
 	const struct vdrv_seg segs[] = { { DATA, 4, false }, { DATA + 0x1000, 512, true } };
-	const struct virtq_packed_desc *ring = at(f, RING);
+	const struct virtq_packed_desc *ring = vq_rig_at(f, RING);
 
 	vdrv_add(&f->q, segs, 2, TABLE);
 	assert_int_equal(virtq_pop(&f->vq, &f->buf), 1);
-	memset(at(f, RING), 0xff, 16 * SIZE);
-	memset(at(f, TABLE), 0xff, 64);
-	assert_ptr_equal(f->buf.in[0].iov_base, at(f, DATA + 0x1000));
+	memset(vq_rig_at(f, RING), 0xff, 16 * SIZE);
+	memset(vq_rig_at(f, TABLE), 0xff, 64);
+	assert_ptr_equal(f->buf.in[0].iov_base, vq_rig_at(f, DATA + 0x1000));
 	assert_int_equal(f->buf.in_len, 512);
 	virtq_push(&f->vq, &f->buf, 512);
 	assert_true(virtq_publish(&f->vq));
@@ -540,79 +453,45 @@ static void test_copy_is_used(void **state)
 	assert_int_equal(f->vq.next_used, VIRTQ_WRAP | 1);
 }
 
-struct flipper {
-	struct fixture *f;
-	atomic_bool stop;
-};
-
-/* Writes the first descriptors, over and over, now sound and now beyond RAM. */
-static void *flip(void *opaque)
+/* The first descriptors, now sound and now beyond RAM. */
+static void flip(struct vq_rig *f)
 {
-	struct flipper *fl = opaque;
-	volatile struct virtq_packed_desc *d = at(fl->f, RING);
+	volatile struct virtq_packed_desc *d = vq_rig_at(f, RING);
 
-	while (!fl->stop) {
-		d[0].addr = DATA;
-		d[0].len = 16;
-		d[0].flags = VIRTQ_DESC_F_AVAIL;
-		d[0].addr = ~0ull;
-		d[0].len = 0xffffffff;
-		d[0].flags = VIRTQ_DESC_F_AVAIL | NEXT;
-		d[1].flags ^= NEXT | WRITE | INDIRECT;
-	}
-	return NULL;
+	d[0].addr = DATA;
+	d[0].len = 16;
+	d[0].flags = VIRTQ_DESC_F_AVAIL;
+	d[0].addr = ~0ull;
+	d[0].len = 0xffffffff;
+	d[0].flags = VIRTQ_DESC_F_AVAIL | NEXT;
+	d[1].flags ^= NEXT | WRITE | INDIRECT;
 }
 
-/* Whatever mixture is seen, a buffer that comes out lies in RAM. */
 static void test_racing_guest(void **state)
 {
-	struct fixture *f = *state;
-	struct flipper fl = { .f = f };
-	time_t limit = time(NULL) + 60;
-	unsigned good = 0, bad = 0;
-	pthread_t thread;
+	struct vq_rig *f = *state;
 
 	desc(f, 1, DATA + 0x1000, 64, 0);
-	assert_int_equal(pthread_create(&thread, NULL, flip, &fl), 0);
-	for (unsigned i = 0; i < 3000 || ((!good || !bad) && time(NULL) < limit); i++) {
-		struct virtq_params p = params(f, false);
-		int ret;
-
-		assert_int_equal(virtq_init(&f->vq, &f->mem, &p), 0);
-		ret = virtq_pop(&f->vq, &f->buf);
-		bad += ret < 0;
-		if (ret <= 0)
-			continue;
-		good++;
-		assert_true(f->buf.descs >= 1 && f->buf.descs <= SIZE);
-		for (unsigned k = 0; k < f->buf.nr_out + f->buf.nr_in; k++) {
-			uint64_t off = (uint64_t)((char *)f->iov[k].iov_base - (char *)f->mem.map);
-
-			assert_true(off < RAM && f->iov[k].iov_len <= RAM - off);
-		}
-	}
-	fl.stop = true;
-	pthread_join(thread, NULL);
-	assert_true(good && bad);
+	vq_rig_race(f, flip, NULL);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_init_checks, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_availability, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_chain, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_used, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_chains_end, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_in_flight_bound, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_indirect_rules, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_bad_buffers, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_suppression_by_flags, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_suppression_by_place, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_continues, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_dirty_tracking, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_copy_is_used, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_racing_guest, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_init_checks, setup, vq_rig_teardown),
+		cmocka_unit_test_setup_teardown(test_availability, setup, vq_rig_teardown),
+		cmocka_unit_test_setup_teardown(test_chain, setup, vq_rig_teardown),
+		cmocka_unit_test_setup_teardown(test_used, setup, vq_rig_teardown),
+		cmocka_unit_test_setup_teardown(test_chains_end, setup, vq_rig_teardown),
+		cmocka_unit_test_setup_teardown(test_in_flight_bound, setup, vq_rig_teardown),
+		cmocka_unit_test_setup_teardown(test_indirect_rules, setup, vq_rig_teardown),
+		cmocka_unit_test_setup_teardown(test_bad_buffers, setup, vq_rig_teardown),
+		cmocka_unit_test_setup_teardown(test_suppression_by_flags, setup, vq_rig_teardown),
+		cmocka_unit_test_setup_teardown(test_suppression_by_place, setup, vq_rig_teardown),
+		cmocka_unit_test_setup_teardown(test_continues, setup, vq_rig_teardown),
+		cmocka_unit_test_setup_teardown(test_dirty_tracking, setup, vq_rig_teardown),
+		cmocka_unit_test_setup_teardown(test_copy_is_used, setup, vq_rig_teardown),
+		cmocka_unit_test_setup_teardown(test_racing_guest, setup, vq_rig_teardown),
 	};
 
 	return cmocka_run_group_tests_name("virtq_packed", tests, NULL, NULL);
