@@ -108,7 +108,8 @@ $(O)/bench/exitcost: bench/exitcost.c $(LIB)
 	@mkdir -p $(@D)
 	$(call SAY,LINK,$@)$(COMPILE) -MMD -MP -MF $@.d -o $@ $(filter %.c %.a,$^) $(LIBS)
 
-.PHONY: bench-exits
+.PHONY: benches bench-exits
+benches: $(O)/bench/exitcost
 bench-exits: deps
 	$(MAKE) --no-print-directory $(O)/bench/exitcost
 	tests/deps.sh bench

@@ -5,6 +5,7 @@
 #
 #	plain		IDE, Debian's ata_piix
 #	pio		the same with --coalesce pio
+#	lookahead	the same with --coalesce lookahead
 #	lists		IDE by bantam_ata, with --coalesce hypercall
 #	virtio		virtio-blk
 #
@@ -18,7 +19,7 @@
 # Usage: BANTAM=build/bantam bench/coalesce.sh [ROUNDS [SECONDS]]	(5, half a second for each kind)
 set -euo pipefail
 
-MODES="plain pio lists virtio"
+MODES="plain pio lookahead lists virtio"
 
 top=$(cd "$(dirname "$0")/.." && pwd)
 rounds=${1:-5} seconds=${2:-0.5}
@@ -64,7 +65,7 @@ inside() {
 
 # per_site: exits for each request by each function of the guest, hottest first, in each mode
 per_site() {
-	local mode site
+	local mode site all
 	printf '%-28s' "exits of a 4 KiB read by"
 	# shellcheck disable=SC2086 # a list of words
 	printf ' %10s' $MODES
@@ -72,7 +73,9 @@ per_site() {
 	while read -r site; do
 		printf '%-28s' "$site"
 		for mode in $MODES; do
-			added "$mode-sites" "^$site\$" | sed 's/none/-/' | xargs printf ' %10s'
+			[ "$mode" = lookahead ] && all=all || all=
+			added "$mode-sites" "^$site\$" $all |
+				awk '{ printf " %10s", $1 == "none" || $1 < 0.05 ? "-" : sprintf("%.3g", $1) }'
 		done
 		echo
 	done < <(awk '$1 == "count" && $2 ~ /-sites$/ && $8 >= $3 { n[$4] += $8 } END { for (s in n) print n[s], s }' \
@@ -96,7 +99,8 @@ before_and_after() {
 	local site
 	echo
 	for site in $(hottest); do
-		echo "$site: $(exits plain 300 "$site") exits in a boot and 300 requests; with lists $(exits lists 300 "$site")"
+		echo "$site: $(exits plain 300 "$site") exits in a boot and 300 requests; with lookahead" \
+			"$(exits lookahead 300 "$site"), with lists $(exits lists 300 "$site")"
 	done
 	echo "what makes the lists: $(exits lists 300 ata_batch_qc_issue) and $(exits lists 300 ata_batch_interrupt)"
 	echo
@@ -108,6 +112,8 @@ bars() {
 	bar "plain: exits of READ DMA EXT" "$(added plain-48 '^ide')" exactly 31
 	for kind in 28 48; do
 		bar "pio: exits with an LBA of $kind bits" "$(added pio-$kind '^ide')" at-most 17
+		bar "lookahead: exits with an LBA of $kind bits, to pio's" "$(added lookahead-$kind '^ide' all)" \
+			less-than "$(added pio-$kind '^ide')"
 		bar "lists: exits with an LBA of $kind bits" "$(added lists-$kind '^(ide|coalesced-io)')" at-most 3
 	done
 	for kind in 512-read 512-write 4096-read 4096-write; do

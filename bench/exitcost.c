@@ -147,8 +147,12 @@ static void crashed(void *ctx, struct vcpu *vcpu)
 static void rig_create(struct rig *rig, uint32_t writes, bool uncounted)
 {
 	static const struct device_ops dev_ops = { .type = "exitcost" };
-	static const struct bus_ops empty = { 1, port_read, empty_write, NULL, NULL, NULL };
-	static const struct bus_ops mark = { 1, port_read, mark_write, NULL, NULL, NULL };
+	static const struct bus_ops empty = { .max_width = 1,
+					      .read = port_read,
+					      .write = empty_write };
+	static const struct bus_ops mark = { .max_width = 1,
+					     .read = port_read,
+					     .write = mark_write };
 	struct vcpu_config cfg = {
 		.kvm = &rig->kvm,
 		.bus = &rig->bus,

@@ -26,10 +26,12 @@ tables() {
 	echo
 }
 
-# added NAME REGISTER: exits to registers that match, for each of the requests that the longer run
-# has more than the shorter one. What has fewer exits than requests belongs to the boot.
+# added NAME REGISTER [all]: exits to registers that match, for each of the requests that the longer run
+# has more than the shorter one. What has fewer exits than requests belongs to the boot, unless all are asked for:
+# where accesses are merged, a request may have none.
 added() {
-	awk -v name="$1" -v register="$2" '$1 == "count" && $2 == name && $4 ~ register && $8 >= $3 {
+	awk -v name="$1" -v register="$2" -v all="${3:-}" '$1 == "count" && $2 == name && $4 ~ register &&
+		(all || $8 >= $3) {
 			if (!first)
 				first = $3
 			last = $3
@@ -43,11 +45,13 @@ added() {
 		}' "$csv"
 }
 
-# bar WHAT VALUE at-least|at-most|exactly LIMIT
+# bar WHAT VALUE at-least|at-most|less-than|exactly LIMIT
 bar() {
 	awk -v what="$1" -v value="$2" -v how="$3" -v limit="$4" 'BEGIN {
-		met = how == "at-least" ? value + 0 >= limit : how == "at-most" ? value + 0 <= limit : value + 0 == limit
-		unknown = value == "none" || value + 0 < 0 || limit == ""
+		v = value + 0
+		l = limit + 0
+		met = how == "at-least" ? v >= l : how == "at-most" ? v <= l : how == "less-than" ? v < l : v == l
+		unknown = value == "none" || v < 0 || limit == "" || limit == "none"
 		printf "%-60s %8.2f, %s %g: %s\n", what, value, how, limit, unknown ? "NOT MEASURED" : met ? "met" : "MISSED"
 	}'
 }

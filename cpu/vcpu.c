@@ -142,11 +142,17 @@ static inline __attribute__((always_inline)) void run_guest(struct vcpu *vcpu, c
 	const bool timing = counting || ahead;
 	uint64_t entered = timing ? ticks_now() : 0;
 	bool exited = false; /* already: KVM_RUN has been called */
+	uint64_t interrupts = 0;
 
 	for (;;) {
-		int ret = exited ? 0 : ioctl(vcpu->fd, KVM_RUN, 0);
+		int ret;
+
+		/* What is raised from here on, the guest may leave before it has taken it. */
+		if (ahead && !exited)
+			interrupts = atomic_load(&vcpu->kvm->raised);
+		ret = exited ? 0 : ioctl(vcpu->fd, KVM_RUN, 0);
+
 		struct timed_exit x = { .row = ACCT_SIGNAL, .left = timing ? ticks_now() : 0 };
-		uint64_t interrupts = ahead ? atomic_load(&vcpu->kvm->raised) : 0;
 		uint64_t guest = x.left - entered;
 		enum exit_action action = EXIT_CONTINUE;
 

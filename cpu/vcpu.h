@@ -115,7 +115,7 @@ bool vcpu_can_look_ahead(const struct kvm *kvm);
 /*
  * After an exit for a port access that has been handled, on the vCPU's thread: goes on behind it
  * in user space where that is worth while (cpu/lookahead/). ticks: what the guest has run;
- * interrupts: kvm->raised when it was left. True: vcpu->run has the next exit already.
+ * interrupts: kvm->raised when it was entered. True: vcpu->run has the next exit already.
  * (vcpu_ahead.c)
  */
 bool vcpu_look_ahead(struct vcpu *vcpu, uint64_t ticks, uint64_t interrupts) __must_check;

@@ -11,7 +11,7 @@
 #	fuzz	each fuzz target for a short while, with a fixed seed
 #	guest	bare-metal guests on /dev/kvm, under each of the three builds; and killed at random
 #	cli	the user's mistakes, the terminal, make install, the manual page
-#	linux	stock Linux in the lab
+#	linux	stock Linux in the lab, and a test of the bare-metal guests there
 #
 # A program's output goes to build/check/NAME.log; what is shown is a line for each program, what
 # failed, and once more at the end with its log. V=1 shows every verdict. The last line is
@@ -149,7 +149,7 @@ build() {
 		[asan]="CC=clang SANITIZE=$sanitize"
 		[fuzz]="CC=clang SANITIZE=$sanitize,fuzzer-no-link" # which paths of ours are new
 	)
-	local targets="all guests unit-tests"
+	local targets="all guests unit-tests benches"
 	[ "$1" != fuzz ] || targets=fuzzers
 	if [ ! -e "$logs/build/$1.counts" ]; then
 		# shellcheck disable=SC2086
@@ -254,6 +254,9 @@ group_cli() {
 
 group_linux() {
 	need linux gcc || return
+	# What only a KVM like the lab's has, such as hypercalls that can leave it.
+	GUEST_LAB=1 tap linux/guests 400 \
+		tests/guest/run.sh build/gcc/bantam build/gcc/guests coalesce
 	TEST_OUT=$logs/linux/out tap linux/linux 1800 \
 		tests/linux/run.sh build/gcc/bantam build/gcc/guests
 	grep -a '^# labs started afresh' "$logs/linux/linux.log"

@@ -21,8 +21,8 @@
 #include "devices/pc/uart.h"
 #include "devices/pci/shadow.h"
 #include "firmware/rom.h"
-#include "guests/include/bantam/coalesced_io.h"
 #include "vmm/bios.h"
+#include "vmm/cpus.h"
 #include "vmm/disks.h"
 #include "vmm/verbs.h"
 
@@ -277,7 +277,7 @@ static int wire_devices(struct machine *m, struct err *err)
 	return ret;
 }
 
-/* --- memory, KVM, vCPUs ------------------------------------------------------- */
+/* --- memory, KVM, files --------------------------------------------------------- */
 
 static int create_memory(struct mem *mem, const struct config *cfg, struct err *err)
 {
@@ -317,84 +317,6 @@ static int create_kvm(struct machine *m, struct err *err)
 	if (ret)
 		return err_set(err, ret, "cannot create the interrupt controllers: %s",
 			       strerror(-ret));
-	return 0;
-}
-
-/* Whether vCPUs look ahead; auto goes without where this KVM cannot. */
-static int choose_ahead(const struct machine *m, enum vcpu_ahead *ahead, struct err *err)
-{
-	static const enum vcpu_ahead modes[] = {
-		[COALESCE_OFF] = VCPU_AHEAD_OFF,
-		[COALESCE_LOOKAHEAD] = VCPU_AHEAD_ALWAYS,
-		[COALESCE_AUTO] = VCPU_AHEAD_AUTO,
-	};
-
-	*ahead = modes[m->cfg->coalesce];
-	if (*ahead == VCPU_AHEAD_OFF || vcpu_can_look_ahead(&m->kvm))
-		return 0;
-	if (*ahead == VCPU_AHEAD_ALWAYS)
-		return err_set(err, -ENOTSUP,
-			       "--coalesce lookahead: this host's KVM does not give the guest's "
-			       "registers with an exit (KVM_CAP_SYNC_REGS)");
-	*ahead = VCPU_AHEAD_OFF;
-	return 0;
-}
-
-static int create_vcpus(struct machine *m, struct err *err)
-{
-	uint32_t coalesced_io = 0;
-	enum vcpu_ahead ahead;
-	int ret = choose_ahead(m, &ahead, err);
-
-	if (ret)
-		return ret;
-	ret = vcpu_setup_signal();
-
-	if (m->cfg->coalesce == COALESCE_HYPERCALL) {
-		coalesced_io = COALESCED_IO_F_DOORBELL;
-		if (kvm_expose_hypercall(&m->kvm))
-			coalesced_io |= COALESCED_IO_F_HYPERCALL;
-	}
-	m->vcpus = calloc(m->cfg->nr_cpus, sizeof(*m->vcpus));
-	if (!m->vcpus)
-		ret = -ENOMEM;
-	for (unsigned i = 0; i < m->cfg->nr_cpus && !ret; i++) {
-		struct vcpu_config cfg = {
-			.kvm = &m->kvm,
-			.bus = &m->bus,
-			.mem = &m->mem,
-			.index = i,
-			.nr_cpus = (unsigned)m->cfg->nr_cpus,
-			.coalesced_io = coalesced_io,
-			.events = { .crashed = machine_vcpu_crashed, .ctx = m },
-			.ahead = ahead,
-		};
-		char thread[16];
-
-		snprintf(thread, sizeof(thread), "vcpu%u", i);
-		ret = observe_ring(&m->observe, thread, &cfg.trace);
-		if (!ret)
-			ret = vcpu_create(&m->vcpus[i], &cfg);
-		m->nr_vcpus += !ret;
-	}
-	if (ret)
-		return err_set(err, ret, "cannot create CPU %u: %s", m->nr_vcpus, strerror(-ret));
-	return 0;
-}
-
-static int accelerate_bus(struct machine *m, struct err *err)
-{
-	int ret;
-
-	if (m->cfg->coalesce != COALESCE_PIO)
-		ret = kvm_accelerate_bus(&m->kvm, &m->bus);
-	else
-		ret = kvm_post_writes(&m->kvm, &m->bus, &m->vcpus[0]);
-	if (ret == -EOPNOTSUPP)
-		return err_set(err, ret,
-			       "--coalesce pio: this host's KVM lacks KVM_CAP_COALESCED_PIO");
-	if (ret)
-		return err_set(err, ret, "cannot hand doorbells to KVM: %s", strerror(-ret));
 	return 0;
 }
 
@@ -552,9 +474,7 @@ int machine_create(struct machine *m, const struct config *cfg, struct err *err)
 	if (!ret)
 		ret = wire_devices(m, err);
 	if (!ret)
-		ret = create_vcpus(m, err);
-	if (!ret)
-		ret = accelerate_bus(m, err);
+		ret = cpus_create(m, err);
 	if (!ret)
 		ret = create_control(m, err);
 	return ret ? ret : open_outputs(m, err);

@@ -85,8 +85,9 @@ static inline bool lookahead_is_on(const struct lookahead *la)
 }
 
 /*
- * Runs from regs on, which it changes; true if they have. interrupts is what
- * *cfg.interrupts was when the guest was left, began when the work on this run did, in ticks.
+ * Runs from regs on, which it changes; true if they have. interrupts is what *cfg.interrupts was
+ * when the guest was entered: one that it may have left without having taken it ends the run.
+ * began: when the work on this run did, in ticks.
  */
 bool lookahead_run(struct lookahead *la, struct kvm_regs *regs, const struct kvm_sregs *sregs,
 		   uint64_t interrupts, uint64_t began) __must_check;

@@ -5,10 +5,11 @@
  *	disktool journal DEVICE [COUNT]		write record 0, 1, ... each flushed before the
  *						line "flushed N" is printed
  *	disktool check-journal IMAGE N		are the records 0 to N in the image?
- *	disktool dio DEVICE read|write|mixed [BYTES [SECONDS [LIMIT [COUNT [DEPTH [seq]]]]]]
+ *	disktool dio DEVICE read|write|mixed|flush [BYTES [SECONDS [LIMIT [COUNT [DEPTH [seq]]]]]]
  *						direct I/O at random places, or one behind the
- *						other, within the first LIMIT bytes, for SECONDS
- *						or COUNT requests; rate and latency percentiles
+ *						other, within the first LIMIT bytes, or flushes,
+ *						for SECONDS or COUNT requests; rate and latency
+ *						percentiles
  *
  * One request at a time is a system call that waits for it; with a DEPTH of more, that many are in
  * flight by Linux's AIO: all that have completed are asked for anew by one call.
@@ -152,7 +153,7 @@ static int compare(const void *a, const void *b)
 
 struct dio {
 	const char *op;
-	bool reads, writes; /* both: a request is one or the other by chance */
+	bool reads, writes; /* both: a request is one or the other by chance; none: a flush */
 	bool seq;
 	uint64_t bytes; /* of a request */
 	double seconds;
@@ -201,8 +202,12 @@ static bool one_by_one(struct dio *d)
 		ssize_t done;
 
 		before = now_ns();
-		done = p.write ? pwrite(d->fd, d->memory, d->bytes, p.at)
-			       : pread(d->fd, d->memory, d->bytes, p.at);
+		if (p.write)
+			done = pwrite(d->fd, d->memory, d->bytes, p.at);
+		else if (d->reads)
+			done = pread(d->fd, d->memory, d->bytes, p.at);
+		else
+			done = fdatasync(d->fd) ? -1 : (ssize_t)d->bytes;
 		if (done != (ssize_t)d->bytes)
 			return false;
 	} while (sample(d, before, now_ns()));
@@ -334,7 +339,7 @@ static int dio(const char *device, struct dio *d)
 	dio_wait();
 	d->start = now_ns();
 	d->end = d->start + (uint64_t)(d->seconds * 1e9);
-	ok = d->depth == 1 ? one_by_one(d) : many(d);
+	ok = d->depth == 1 || !(d->reads || d->writes) ? one_by_one(d) : many(d);
 	spent = now_ns() - d->start;
 	if (!ok)
 		return fail(d->op, device);
@@ -358,9 +363,9 @@ static bool dio_parse(struct dio *d, int argc, char **argv)
 	int i;
 
 	d->op = argv[0];
-	d->reads = strcmp(d->op, "write") != 0;
-	d->writes = strcmp(d->op, "read") != 0;
-	if (d->reads && d->writes && strcmp(d->op, "mixed") != 0)
+	d->reads = !strcmp(d->op, "read") || !strcmp(d->op, "mixed");
+	d->writes = !strcmp(d->op, "write") || !strcmp(d->op, "mixed");
+	if (!d->reads && !d->writes && strcmp(d->op, "flush") != 0)
 		return false;
 	if (argc == 7 && !strcmp(argv[6], "seq")) {
 		d->seq = true;
@@ -389,7 +394,7 @@ int main(int argc, char **argv)
 		return dio(argv[2], &d);
 	fprintf(stderr, "usage: disktool journal DEVICE [COUNT]\n"
 			"       disktool check-journal IMAGE N\n"
-			"       disktool dio DEVICE read|write|mixed "
+			"       disktool dio DEVICE read|write|mixed|flush "
 			"[BYTES [SECONDS [LIMIT [COUNT [DEPTH [seq]]]]]]\n");
 	return 2;
 }

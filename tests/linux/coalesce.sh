@@ -6,21 +6,22 @@
 #	initramfs-ide		with Debian's ata_piix
 #	initramfs-lists		with bantam_ata instead
 #	initramfs-patched	with ata_piix as our patch changes it; only if Debian's source is in the cache
-#	cd.iso, tools.img	as in pc.sh
+#	cd.iso, tools.img	as in pc.sh; the CD only for lists4
 
 COUNTED=100 # requests that exits are counted for
 
-# mode NAME: sets initrd, interface, coalesce, and the most exits that a request of 4 KiB and one of
-# 256 KiB, which takes a 48-bit command, may cost; all of them are the disk's accesses
+# mode NAME: sets initrd, interface, coalesce, and the most exits that a request of 4 KiB, one of
+# 256 KiB, which takes a 48-bit command, and a flush may cost; all of them are the disk's accesses
 mode() {
-	initrd=initramfs-ide interface=ide coalesce=off exits28=26 exits48=31
+	initrd=initramfs-ide interface=ide coalesce=off exits28=26 exits48=31 exits_flush=12
 	case $1 in
 	plain) ;;
 	pio) coalesce=pio exits28=17 exits48=17 ;;
-	lists) initrd=initramfs-lists coalesce=hypercall exits28=3 exits48=3 ;;
+	lookahead) coalesce=lookahead exits28=16 exits48=16 exits_flush=8 ;;
+	lists) initrd=initramfs-lists coalesce=hypercall exits28=3 exits48=3 exits_flush=3 ;;
 	absent) initrd=initramfs-lists ;;
-	patched) initrd=initramfs-patched coalesce=hypercall exits28=3 exits48=3 ;;
-	virtio) interface=virtio exits28=1 exits48=1 ;;
+	patched) initrd=initramfs-patched coalesce=hypercall exits28=3 exits48=3 exits_flush=3 ;;
+	virtio) interface=virtio exits28=1 exits48=1 exits_flush=1 ;;
 	esac
 }
 
@@ -79,25 +80,27 @@ test_coalesce() {
 	extra="bantam.disk=/dev/$2 bantam.tools=/dev/$3"
 	cp disk.img way.img
 	runtime
-	requests=$COUNTED:1
-	start "$1" "ata,slots,disk-verify,measure:read:4096:600:0:$requests,measure:read:262144:600:0:$requests,fio:verify,sums,ata" \
+	limits=600:0:$COUNTED:1
+	measured=measure:read:4096:$limits,measure:read:262144:$limits,measure:flush:4096:$limits
+	start "$1" "ata,slots,disk-verify,$measured,fio:coalesce,sums,ata" \
 		--disk path=way.img,if=$interface --disk path=tools.img,if=virtio,readonly=on \
 		--coalesce $coalesce --name "$1" --memory 256M --no-reboot
 	extra='' waits=0
 	if counted_exits "$1"; then
 		few_exits "$1" "requests of 4 KiB" $exits28
 		! counted_exits "$1" || few_exits "$1" "requests of 256 KiB" $exits48
+		! counted_exits "$1" || few_exits "$1" "flushes" $exits_flush
 	fi
 	wait_end "$1" || return
 	tr -d '\r' <"$1.raw" >"$1.out"
 	ended "$1" 0
 	said "$1" "verify ok"
-	said "$1" "fio verify ok"
+	said "$1" "fio coalesce ok"
 	check "$1: fio has changed the disk" [ "$(cmp disk.img way.img | wc -l)" = 1 ]
 	if [ $interface = ide ]; then
 		is "$1: the driver says whether there are lists" \
 			"$(sed -n 's/^test: ata1: PATA .* \(lists\) 0x520.*/\1/p' "$1.out" | head -n 1)" \
-			"$([ $coalesce = off ] || [ $coalesce = pio ] || echo lists)"
+			"$([ $coalesce != hypercall ] || echo lists)"
 		same_sum "$1" ata1.0 way.img
 		libata_content "$1" ata1.0
 	fi

@@ -46,7 +46,8 @@ give_up() {
 
 parts=("one two kill console" "exits virtio big generic reboot panic pvh" "ide ide4 memtest netboot"
 	"debian" "queues trim resize crash" "pit"
-	"coalesce:plain coalesce:pio coalesce:lists coalesce:absent coalesce:patched coalesce:virtio lists4 listfaults")
+	"coalesce:plain coalesce:pio coalesce:lookahead coalesce:lists coalesce:absent coalesce:patched coalesce:virtio"
+	"lists4 listfaults")
 if [ $# -gt 0 ]; then
 	wanted=" $* "
 	for i in "${!parts[@]}"; do
@@ -127,7 +128,9 @@ if wants coalesce lists4 listfaults; then
 		pc_initramfs "$work/folder.6/initramfs-patched" "$work/modules/libata_batch.ko" \
 			"$work/modules/ata_piix.ko"
 	fi
-	need "CD" "$linux/mkdisk.sh" "$work/folder.6/cd.iso"
+	mkdir "$work/folder.7"
+	cp -l "$work/folder.6/initramfs-lists" "$work/folder.7/"
+	need "CD" "$linux/mkdisk.sh" "$work/folder.7/cd.iso"
 fi
 if wants queues trim resize crash; then
 	mkdir -p "$work/folder.4"
@@ -143,7 +146,7 @@ if wants ide ide4 queues crash coalesce lists4; then
 	cp "$top"/tests/linux/*.fio "$work/tools/"
 	need "disk with fio" mke2fs -q -F -t ext4 -d "$work/tools" "$work/tools.img" 128M
 	rm -rf "$work/tools"
-	for folder_of in "$work/folder.2" "$work/folder.4" "$work/folder.6"; do
+	for folder_of in "$work"/folder.{2,4,6,7}; do
 		[ ! -d "$folder_of" ] || cp -l "$work/tools.img" "$folder_of/"
 	done
 fi
@@ -234,7 +237,7 @@ part() {
 side_by_side=2
 [ $direct = 0 ] || side_by_side=1
 # The part that takes longest comes first.
-for i in 3 6 4 1 2 0 5; do
+for i in 3 6 4 1 2 7 0 5; do
 	: >"$work/$i.all"
 	[ "$(jobs -p -r | wc -l)" -lt $side_by_side ] || wait -n
 	part $i &

@@ -98,6 +98,7 @@ static inline void report_sample(struct report *r)
 		.kernel_io = 60,
 		.kernel_mmio = 3,
 		.doorbells = 55,
+		.posted = 5,
 	};
 	sample_cpus(r);
 	SAMPLE_LIST(r->kvm_vm.list, r->kvm_vm.nr, { "remote_tlb_flush", 17 },

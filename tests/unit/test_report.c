@@ -121,6 +121,7 @@ static void test_delta(void **state)
 	b.total.sites[2].total_ns += 50;
 	b.kvm_vcpu.list[1].value += 9;
 	b.kernel_io += 2;
+	b.posted += 3;
 	b.stages[1].time.count += 3;
 	b.profile.lost += 4;
 	b.profile.hot[1].count += 5;
@@ -146,6 +147,7 @@ static void test_delta(void **state)
 	assert_string_equal(site->reg, "thr");
 	assert_int_equal(report_counter(&d.kvm_vcpu, "io_exits"), 9);
 	assert_int_equal(d.kernel_io, 2);
+	assert_int_equal(d.posted, 3);
 	assert_int_equal(d.nr_stages, 1);
 	assert_int_equal(d.stages[0].time.count, 3);
 	assert_int_equal(d.profile.lost, 4);
@@ -263,6 +265,7 @@ static void test_table(void **state)
 	has_line(text, "memory: 500 exits by register = 500 by reason; KVM saw 503, of which it "
 		       "served 3 alone");
 	has_line(text, "doorbells: 55");
+	has_line(text, "posted: 5 port writes were kept back");
 	has_line(text, "1 302 1.600 1500.000");
 	has_line(text, "exits 25000 io_exits 1260 mmio_exits 503");
 	has_line(text, "lookahead: 4200 exits avoided in 700 runs, 60.0 instructions and 3.00 us");

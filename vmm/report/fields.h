@@ -19,6 +19,7 @@
 
 enum field_kind {
 	FIELD_NUMBER, /* uint64_t */
+	FIELD_NUMBER_OR_NONE, /* the same; 0 where it is absent, as in older reports */
 	FIELD_WIDTH, /* unsigned: 0, 1, 2, 4 or 8 */
 	FIELD_ADDRESS, /* uint64_t, as a hexadecimal string */
 	FIELD_BOOL,

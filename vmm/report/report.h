@@ -148,6 +148,7 @@ struct report {
 	uint64_t kernel_io; /* port accesses that the host's kernel served alone (has_kvm) */
 	uint64_t kernel_mmio;
 	uint64_t doorbells; /* of all these, those that rang an ioeventfd of ours */
+	uint64_t posted; /* and those that were kept back, by --coalesce pio */
 	struct report_stage *stages;
 	size_t nr_stages;
 	struct report_profile profile;

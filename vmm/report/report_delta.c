@@ -325,6 +325,7 @@ int report_delta(const struct report *before, const struct report *after, struct
 	out->kernel_io = diff_sat(after->kernel_io, before->kernel_io);
 	out->kernel_mmio = diff_sat(after->kernel_mmio, before->kernel_mmio);
 	out->doorbells = diff_sat(after->doorbells, before->doorbells);
+	out->posted = diff_sat(after->posted, before->posted);
 	ret = delta_cpus(before, after, out);
 	if (!ret)
 		ret = delta_counters(&before->kvm_vm, &after->kvm_vm, &out->kvm_vm);

@@ -194,6 +194,7 @@ static void print_totals(const struct report *const *runs, FILE *out)
 		{ .name = "ms in the guest and KVM", .decimals = 3 },
 		{ .name = "port accesses by the kernel" },
 		{ .name = "doorbells (ioeventfd)" },
+		{ .name = "posted port writes" },
 	};
 
 	for (unsigned i = 0; i < 2; i++) {
@@ -208,6 +209,7 @@ static void print_totals(const struct report *const *runs, FILE *out)
 		totals[5].value[i] = ms(r->total.run_ns);
 		totals[6].value[i] = (double)r->kernel_io;
 		totals[7].value[i] = (double)r->doorbells;
+		totals[8].value[i] = (double)r->posted;
 	}
 	fprintf(out, "\n%-*s %12s %12s %7s\n", NAME_WIDTH, "total", "A", "B", "B/A");
 	for (size_t i = 0; i < ARRAY_SIZE(totals); i++) {

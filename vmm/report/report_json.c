@@ -20,6 +20,7 @@ static const struct field report_list[] = {
 	FIELD(struct report, running, FIELD_BOOL, "running"),
 	FIELD(struct report, wall_ns, FIELD_NUMBER, "wall_ns"),
 	FIELD(struct report, doorbells, FIELD_NUMBER, "doorbells"),
+	FIELD(struct report, posted, FIELD_NUMBER_OR_NONE, "posted"),
 };
 
 static const struct field reason_list[] = {
@@ -192,6 +193,7 @@ static void put_field(struct writer *w, cJSON *obj, const struct field *f, const
 
 	switch (f->kind) {
 	case FIELD_NUMBER:
+	case FIELD_NUMBER_OR_NONE:
 		put_number(w, obj, f->name, *(const uint64_t *)p);
 		break;
 	case FIELD_WIDTH:

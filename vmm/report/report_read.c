@@ -189,9 +189,10 @@ static bool take_field(struct reader *rd, const cJSON *obj, const struct field *
 	void *p = (char *)to + f->offset;
 
 	if (!item)
-		return refuse(rd, f->name, "missing");
+		return f->kind == FIELD_NUMBER_OR_NONE || refuse(rd, f->name, "missing");
 	switch (f->kind) {
 	case FIELD_NUMBER:
+	case FIELD_NUMBER_OR_NONE:
 		return take_number(rd, f->name, item, p);
 	case FIELD_WIDTH:
 		return parse_width(item, p) ||

@@ -166,6 +166,12 @@ static void print_checks(const struct report *r, FILE *out)
 			"doorbells: %" PRIu64 " accesses rang an ioeventfd in the host's kernel, "
 			"with no exit to bantam\n",
 			r->doorbells);
+	if (r->posted)
+		fprintf(out,
+			"posted: %" PRIu64
+			" port writes were kept back by the host's kernel, with no "
+			"exit of their own\n",
+			r->posted);
 }
 
 /* --- the rest ------------------------------------------------------------------- */

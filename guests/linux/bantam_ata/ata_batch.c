@@ -19,7 +19,7 @@
 #define BMDMA_PORTS 8 /* of a channel */
 #define DRIVES_DMA 0x60 /* in the bus master's status: written back, or they are lost */
 
-/* The list for a completion; it is the same each time. */
+/* The list for a completion; it is the same each time, also of a command without data. */
 enum {
 	DONE_INTERRUPT, /* ends the list if it is another's */
 	DONE_STOP,
@@ -36,6 +36,18 @@ struct ata_batch {
 	u16 cmd, ctl, bmdma; /* ports */
 	bool off; /* a list was refused: it would be again */
 };
+
+/* The two kinds of commands that come by the thousand. */
+static bool is_dma(const struct ata_taskfile *tf)
+{
+	return tf->protocol == ATA_PROT_DMA && tf->flags & ATA_TFLAG_ISADDR;
+}
+
+static bool is_flush(const struct ata_taskfile *tf)
+{
+	return tf->protocol == ATA_PROT_NODATA &&
+	       (tf->command == ATA_CMD_FLUSH || tf->command == ATA_CMD_FLUSH_EXT);
+}
 
 /* --- lists ------------------------------------------------------------------------------ */
 
@@ -54,18 +66,9 @@ static void only_if_idle(struct coalesced_io_page *p, const struct ata_batch *b)
 	coalesced_io_poll(next(p), 1, b->cmd + ATA_REG_STATUS, ATA_BUSY | ATA_DRQ, 0, 1);
 }
 
-static void fill_issue(struct ata_batch *b, const struct ata_queued_cmd *qc)
+static void out_address(struct coalesced_io_page *p, const struct ata_batch *b,
+			const struct ata_taskfile *tf)
 {
-	const struct ata_taskfile *tf = &qc->tf;
-	u8 direction = tf->flags & ATA_TFLAG_WRITE ? 0 : ATA_DMA_WR;
-	struct coalesced_io_page *p = b->issue;
-
-	p->count = 0;
-	if (tf->ctl != qc->ap->last_ctl)
-		out(p, b->ctl, tf->ctl);
-	only_if_idle(p, b);
-	out(p, b->cmd + ATA_REG_DEVICE, tf->device);
-	only_if_idle(p, b);
 	if (tf->flags & ATA_TFLAG_LBA48) {
 		out(p, b->cmd + ATA_REG_FEATURE, tf->hob_feature);
 		out(p, b->cmd + ATA_REG_NSECT, tf->hob_nsect);
@@ -78,10 +81,30 @@ static void fill_issue(struct ata_batch *b, const struct ata_queued_cmd *qc)
 	out(p, b->cmd + ATA_REG_LBAL, tf->lbal);
 	out(p, b->cmd + ATA_REG_LBAM, tf->lbam);
 	out(p, b->cmd + ATA_REG_LBAH, tf->lbah);
-	coalesced_io_out(next(p), 4, b->bmdma + ATA_DMA_TABLE_OFS, qc->ap->bmdma_prd_dma);
-	out(p, b->bmdma + ATA_DMA_CMD, direction);
+}
+
+static void fill_issue(struct ata_batch *b, const struct ata_queued_cmd *qc)
+{
+	const struct ata_taskfile *tf = &qc->tf;
+	u8 direction = tf->flags & ATA_TFLAG_WRITE ? 0 : ATA_DMA_WR;
+	struct coalesced_io_page *p = b->issue;
+	bool dma = is_dma(tf);
+
+	p->count = 0;
+	if (tf->ctl != qc->ap->last_ctl)
+		out(p, b->ctl, tf->ctl);
+	only_if_idle(p, b);
+	out(p, b->cmd + ATA_REG_DEVICE, tf->device);
+	only_if_idle(p, b);
+	if (tf->flags & ATA_TFLAG_ISADDR)
+		out_address(p, b, tf);
+	if (dma) {
+		coalesced_io_out(next(p), 4, b->bmdma + ATA_DMA_TABLE_OFS, qc->ap->bmdma_prd_dma);
+		out(p, b->bmdma + ATA_DMA_CMD, direction);
+	}
 	out(p, b->cmd + ATA_REG_CMD, tf->command);
-	out(p, b->bmdma + ATA_DMA_CMD, direction | ATA_DMA_START);
+	if (dma)
+		out(p, b->bmdma + ATA_DMA_CMD, direction | ATA_DMA_START);
 }
 
 static void fill_done(struct ata_batch *b, u8 drives_dma)
@@ -111,13 +134,12 @@ static u32 ring(const struct ata_batch *b, struct coalesced_io_page *p)
 
 static struct ata_batch *batch_for(const struct ata_queued_cmd *qc)
 {
-	const unsigned int whole = ATA_TFLAG_ISADDR | ATA_TFLAG_DEVICE;
+	const struct ata_taskfile *tf = &qc->tf;
 	struct ata_batch *b = qc->ap->private_data;
 
-	return b && !b->off && qc->tf.protocol == ATA_PROT_DMA &&
-			       (qc->tf.flags & (whole | ATA_TFLAG_POLLING)) == whole
-		       ? b
-		       : NULL;
+	if (!b || b->off || !(tf->flags & ATA_TFLAG_DEVICE) || tf->flags & ATA_TFLAG_POLLING)
+		return NULL;
+	return is_dma(tf) || is_flush(tf) ? b : NULL;
 }
 
 static void refused(struct ata_port *ap, struct ata_batch *b, u32 result)
@@ -136,8 +158,10 @@ unsigned int ata_batch_qc_issue(struct ata_queued_cmd *qc)
 	if (!b)
 		return ata_bmdma_qc_issue(qc);
 	trace_ata_tf_load(ap, &qc->tf);
-	trace_ata_bmdma_setup(ap, &qc->tf, qc->tag);
-	trace_ata_bmdma_start(ap, &qc->tf, qc->tag);
+	if (is_dma(&qc->tf)) {
+		trace_ata_bmdma_setup(ap, &qc->tf, qc->tag);
+		trace_ata_bmdma_start(ap, &qc->tf, qc->tag);
+	}
 	fill_issue(b, qc);
 	result = ring(b, b->issue);
 	if (result == COALESCED_IO_OK) {
@@ -173,8 +197,12 @@ static unsigned int port_intr(struct ata_port *ap, struct ata_queued_cmd *qc)
 		return ata_bmdma_port_intr(ap, qc);
 	result = ring(b, b->done);
 	if (result == COALESCED_IO_OK) {
-		complete_dma(ap, qc, b->done->entry[DONE_INTERRUPT].read,
-			     b->done->entry[DONE_STATUS].read);
+		u8 status = b->done->entry[DONE_STATUS].read;
+
+		if (is_dma(&qc->tf))
+			complete_dma(ap, qc, b->done->entry[DONE_INTERRUPT].read, status);
+		else
+			ata_sff_hsm_move(ap, qc, status, 0);
 		return 1;
 	}
 	if (result == COALESCED_IO_E_POLL && b->done->failed == DONE_INTERRUPT) {

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /*
- * DMA commands of a libata driver for PCI IDE, each by two lists of port accesses where the host
- * takes lists (coalesced_io.h), instead of 26 to 31 single ones:
+ * DMA commands and flushes of a libata driver for PCI IDE, each by two lists of port accesses where
+ * the host takes lists (coalesced_io.h), instead of 26 to 31 single ones, or 12:
  *
  *	to issue	wait for idle, select, task file, PRD table, direction, command, start
  *	to complete	if the bus master has an interrupt: stop, status, clear
  *
- * All else (PIO, packets, commands without data, resets, the error handler) is libata's own, as
+ * The bus master's interrupt bit follows the drive's interrupt line, whatever the command is.
+ * All else (PIO, packets, other commands, resets, the error handler) is libata's own, as
  * is everything where the host knows no lists; and so is a command that finds the drive busy or
  * its list refused, from its beginning.
  *
