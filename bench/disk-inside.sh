@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: MIT
 # shellcheck shell=dash
 # Where the KVM is: one round of the same requests to the same disk under each VMM in turn, a line of
-# figures for each kind of request; or, as "counts", what bantam itself counts of IDE's.
+# figures for each kind of request; or, as "counts", what bantam itself counts of IDE's. A list of kinds
+# in ./kinds.given is measured instead of the matrix, and a bantam in ./bantam-before as well.
 # Usage: disk-inside.sh ide|tmpfs|disk|counts some|full SECONDS QEMU-DATA-FOLDER
 part=$1 matrix=$2 seconds=$3
 data=${4:+-L $4/qemu -L $4/seabios}
-prefix='' words='' options='' initrd=initrd
+prefix='' words='' options='' bin='' initrd=initrd
 # shellcheck source=requests.sh
 . ./requests.sh
 
@@ -104,6 +105,10 @@ full_kinds() {
 	done
 }
 
+given_kinds() {
+	cat kinds.given
+}
+
 # each_kind VMM COMMAND [ARG ...]: all of the matrix's
 each_kind() {
 	vmm=$1
@@ -115,21 +120,32 @@ each_kind() {
 	done 8<kinds
 }
 
+# each_bantam [IMAGE [CACHE]]
+each_bantam() {
+	each_kind bantam bantam_virtio "$@"
+	[ -e bantam-before ] || return 0
+	bin=bantam-before
+	each_kind before bantam_virtio "$@"
+	bin=''
+}
+
 part_tmpfs() {
 	prefix=tmpfs-
 	cp disk.img /tmp/disk.img
 	count_user_exits 1
-	each_kind bantam bantam_virtio /tmp/disk.img
+	each_bantam /tmp/disk.img
 	each_kind qemu-threads qemu_aio /tmp/disk.img threads writeback
 	each_kind qemu-io_uring qemu_aio /tmp/disk.img io_uring writeback
 	count_user_exits 0
 }
 
-# aio=native is for O_DIRECT only, so all go past the page cache.
+# aio=native is for O_DIRECT only, so all go past the page cache. What that still has of the image
+# every write would have to throw out, whoever comes first.
 part_disk() {
 	prefix=disk-
+	echo 1 >/proc/sys/vm/drop_caches
 	count_user_exits 1
-	each_kind bantam bantam_virtio disk.img none
+	each_bantam disk.img none
 	each_kind qemu-threads qemu_aio disk.img threads none
 	each_kind qemu-native qemu_aio disk.img native none
 	each_kind qemu-io_uring qemu_aio disk.img io_uring none
@@ -138,5 +154,6 @@ part_disk() {
 
 echo "# case vmm iops exits io_exits halt_exits user_exits cpu_us guest_us p50_us"
 cat disk.img >/dev/null
+[ ! -e kinds.given ] || matrix=given
 "${matrix}_kinds" >kinds
 "part_$part"

@@ -19,6 +19,8 @@
 #
 # Usage: BANTAM=build/bantam bench/disk.sh [--full] [ide|virtio|bare ...] [ROUNDS [SECONDS]]
 #	(all of them; 3 rounds, half a second for each kind; --full: virtio's 48 kinds instead of 18)
+#	BENCH_KINDS="read|write BYTES DEPTH random|seq ...": these kinds for virtio instead
+#	BENCH_BEFORE=BANTAM: another bantam measured beside, as "before"
 set -euo pipefail
 
 top=$(cd "$(dirname "$0")/.." && pwd)
@@ -48,6 +50,8 @@ prepare() {
 	cp "$kernel/vmlinuz" "$work/vmlinuz"
 	cp "${BANTAM:?path of the built bantam}" "$work/bantam"
 	cp "$(dirname "$BANTAM")/guests/exits.elf" "$top"/bench/{disk-inside,requests}.sh "$work/"
+	[ -z "${BENCH_KINDS:-}" ] || echo "$BENCH_KINDS" >"$work/kinds.given"
+	[ -z "${BENCH_BEFORE:-}" ] || cp "$BENCH_BEFORE" "$work/bantam-before"
 	gcc -static -O2 -o "$work/disktool" "$top/guests/linux/disktool.c"
 	"$top/guests/linux/mkinitramfs.sh" --kernel-dir "$kernel" \
 		--modules "virtio_pci virtio_blk ata_piix sd_mod" --init "$top/guests/linux/init-test" \

@@ -7,6 +7,7 @@
 #	initrd		the initramfs
 #	words		for the guest's command line
 #	options		for bantam's
+#	bin		bantam's, if it is not that
 #	prefix		before the names of the cases
 debug=/sys/kernel/debug/kvm
 tracing=/sys/kernel/tracing
@@ -17,7 +18,7 @@ bantam() {
 	append=$1
 	shift
 	# shellcheck disable=SC2086 # a list of words
-	exec ./bantam run --kernel vmlinuz --initrd "$initrd" --append "$append" --memory 256M --no-reboot $options "$@"
+	exec "./${bin:-bantam}" run --kernel vmlinuz --initrd "$initrd" --append "$append" --memory 256M --no-reboot $options "$@"
 }
 
 # append ACTIONS [WORD ...]: the command line of a guest

@@ -21,6 +21,7 @@
 #define ENGINE_MAX_DEPTH 16384
 #define ENGINE_BOUNCE (64 * KIB)
 #define ENGINE_ZERO_IOVS 64
+#define ENGINE_SMALL (64 * KIB) /* copies of more are better made by several threads */
 
 enum engine_call_kind {
 	ENGINE_READ,
@@ -129,11 +130,11 @@ bool engine_step(struct engine_req *er, long result);
 long engine_call(const struct image *img, const struct engine_call *call);
 
 /*
- * Carries er out on this thread where that should not block (engine_now.c): true where it is
- * done, false where er->call is the engine's. reads: also those that the host's page cache may or
- * may not have.
+ * Carries er out on this thread where that should not block and is of at most max bytes
+ * (engine_now.c): true where it is done, false where er->call is the engine's. reads: also those
+ * that the host's page cache may or may not have.
  */
-bool engine_now(struct engine_req *er, bool reads);
+bool engine_now(struct engine_req *er, bool reads, uint64_t max);
 
 /* The engines. 0 or -errno. */
 int engine_sync_open(struct image *img, struct block *block, const struct block_queue_config *cfg,

@@ -12,7 +12,6 @@
 
 #include "backends/block/engine.h"
 
-#define MAX_LEN (64 * KIB) /* above, copies by several threads are better */
 #define SLOW_NS 50000 /* and what copying takes: */
 #define SLOW_NS_PER_BYTE 2
 #define MIN_PENALTY 32
@@ -57,12 +56,11 @@ static long timed_call(struct engine_req *er)
 }
 
 /* -EAGAIN: not now. */
-static long call_now(struct engine_req *er, bool reads)
+static long call_now(struct engine_req *er, bool reads, uint64_t max)
 {
 	const struct image *img = er->eq->img;
 
-	if (img->io_align > 1 || er->left > MAX_LEN || er->phase != ENGINE_STRAIGHT ||
-	    er->call.flags)
+	if (img->io_align > 1 || er->left > max || er->phase != ENGINE_STRAIGHT || er->call.flags)
 		return -EAGAIN;
 	if (er->call.kind == ENGINE_WRITE || !img->nowait)
 		return timed_call(er);
@@ -76,12 +74,12 @@ static long call_now(struct engine_req *er, bool reads)
 	return ret;
 }
 
-bool engine_now(struct engine_req *er, bool reads)
+bool engine_now(struct engine_req *er, bool reads, uint64_t max)
 {
 	long ret;
 
 	do {
-		ret = call_now(er, reads);
+		ret = call_now(er, reads, max);
 		if (ret == -EAGAIN)
 			return false;
 	} while (engine_step(er, ret));

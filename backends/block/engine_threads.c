@@ -150,7 +150,7 @@ static void threads_event(void *opaque, uint32_t events)
 
 static void threads_start(struct engine_req *er)
 {
-	if (engine_now(er, true))
+	if (engine_now(er, true, ENGINE_SMALL))
 		engine_end(er);
 	else
 		list_add(&container_of(er->eq, struct threads_queue, eq)->batch, er);

@@ -16,6 +16,7 @@
 #include "backends/block/engine.h"
 
 #define SQPOLL_IDLE_MS 50
+#define LONE_MAX MIB /* a copy that nothing else waits for */
 
 struct uring_queue {
 	struct engine_queue eq;
@@ -23,6 +24,7 @@ struct uring_queue {
 	struct loop_src src; /* its eventfd, never read: each signal is an edge */
 	bool ready; /* the ring is enabled */
 	bool busy; /* handing out what is done: a kick meanwhile waits for its end */
+	unsigned flying; /* entries that are not done yet */
 	struct engine_req *lone; /* the first read of the batch, not in the ring yet */
 	struct loop_post retry;
 	struct block_queue *aside; /* for what no ring does; only with a device */
@@ -115,6 +117,12 @@ static void prepare(struct io_uring_sqe *sqe, const struct engine_call *call)
 	sqe->flags |= IOSQE_FIXED_FILE;
 }
 
+static bool is_big_copy(const struct engine_req *er)
+{
+	return er->call.kind == ENGINE_READ && er->eq->img->io_align == 1 &&
+	       er->left > ENGINE_SMALL;
+}
+
 /* There is room: the ring has an entry for each request that can be in flight. */
 static void add_entry(struct engine_req *er)
 {
@@ -123,6 +131,9 @@ static void add_entry(struct engine_req *er)
 
 	prepare(sqe, &er->call);
 	io_uring_sqe_set_data(sqe, er);
+	/* Left alone the kernel has one thread make all the copies, and be it this one. */
+	if (u->flying++ && is_big_copy(er))
+		sqe->flags |= IOSQE_ASYNC;
 }
 
 /*
@@ -133,7 +144,7 @@ static void uring_start(struct engine_req *er)
 {
 	struct uring_queue *u = container_of(er->eq, struct uring_queue, eq);
 
-	if (engine_now(er, false))
+	if (engine_now(er, false, ENGINE_SMALL))
 		engine_end(er);
 	else if (er->call.kind == ENGINE_READ && !u->lone && !(u->ring.flags & IORING_SETUP_SQPOLL))
 		u->lone = er;
@@ -153,6 +164,7 @@ static bool reap(struct uring_queue *u)
 		int result = cqe->res;
 
 		io_uring_cqe_seen(&u->ring, cqe);
+		u->flying--;
 		any = true;
 		if (engine_step(er, result))
 			add_entry(er);
@@ -206,7 +218,7 @@ static void start_lone(struct uring_queue *u)
 	struct engine_req *er = u->lone;
 
 	u->lone = NULL;
-	if (er && !has_entries(u) && engine_now(er, true))
+	if (er && !has_entries(u) && engine_now(er, true, u->flying ? ENGINE_SMALL : LONE_MAX))
 		engine_end(er);
 	else if (er)
 		add_entry(er);

@@ -25,6 +25,8 @@
 
 #include "tests/unit/block_contract.h"
 
+#define NR_BIG 8
+
 struct fixture {
 	char dir[64];
 	char path[96];
@@ -278,6 +280,37 @@ static void test_bytes(void **state)
 	assert_int_equal(pread(fd, r, sizeof(r), 512), sizeof(r));
 	assert_memory_equal(r, w, sizeof(w));
 	close(fd);
+}
+
+/* Copies that are too big for the thread that submits them, alone and many at a time. */
+static void test_big_copies(void **state)
+{
+	struct fixture *f = *state;
+	static char bufs[NR_BIG][MIB];
+
+	make_image(f, NR_BIG * MIB);
+	assert_int_equal(open_image(f, false, &f->b), 0);
+	for (unsigned i = 0; i < NR_BIG; i++) {
+		memset(bufs[i], (int)('a' + i), MIB);
+		assert_int_equal(disk_write(disk(f), i * MIB, bufs[i], MIB), 0);
+	}
+	for (unsigned nr = 1; nr <= NR_BIG; nr++) {
+		memset(bufs, 0, sizeof(bufs));
+		for (unsigned i = 0; i < nr; i++) {
+			struct disk_req *r = &f->d.reqs[i];
+
+			r->iov = (struct iovec){ bufs[i], MIB };
+			disk_start(&f->d, r,
+				   &(struct block_req){ .op = BLOCK_READ,
+							.offset = i * MIB,
+							.len = MIB,
+							.iov = &r->iov,
+							.nr_iov = 1 });
+		}
+		disk_wait(&f->d);
+		for (unsigned i = 0; i < nr * MIB; i++)
+			assert_true(bufs[i / MIB][i % MIB] == (char)('a' + i / MIB));
+	}
 }
 
 /* Another may have it at once: an io_uring, which has the file open, outlives its close. */
@@ -566,6 +599,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_lock, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_lock_names_holder, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bytes, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_big_copies, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_let_go, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_readonly_write, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_discard_frees, setup, teardown),
