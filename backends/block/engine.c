@@ -112,6 +112,12 @@ static bool wants_gate(const struct engine_req *er)
 	}
 }
 
+void engine_choose_gate(struct engine_req *er)
+{
+	er->gated = wants_gate(er);
+	er->alone = (er->req->offset | er->req->len) % er->eq->img->io_align;
+}
+
 void engine_submit(struct block_queue *q, struct block_req *req)
 {
 	struct engine_queue *eq = container_of(q, struct engine_queue, q);
@@ -126,8 +132,7 @@ void engine_submit(struct block_queue *q, struct block_req *req)
 		engine_end(er);
 		return;
 	}
-	er->alone = (req->offset | req->len) % eq->img->io_align;
-	er->gated = wants_gate(er);
+	engine_choose_gate(er);
 	if (!er->gated || engine_gate_enter(&eq->img->gate, er))
 		eq->start(er);
 }

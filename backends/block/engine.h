@@ -62,7 +62,8 @@ struct engine_req {
 	bool durable;
 	bool unsynced; /* durable, and a call has changed something without being so */
 	bool gated; /* has to pass the gate, */
-	bool alone; /* and nothing else with it */
+	bool alone; /* and nothing else with it, */
+	bool waits; /* for which a thread waits there; guarded by the gate's lock */
 	int result;
 	/* What is still to be done, */
 	uint64_t offset;
@@ -119,6 +120,8 @@ void engine_queue_admit(struct engine_req *er);
 void engine_queue_batch_end(struct engine_queue *eq);
 
 void engine_submit(struct block_queue *q, struct block_req *req);
+/* Fills in gated and alone. */
+void engine_choose_gate(struct engine_req *er);
 /* Gives er back and calls done(), after which only the queue is still there. */
 void engine_end(struct engine_req *er);
 
@@ -126,6 +129,8 @@ void engine_end(struct engine_req *er);
 bool engine_first_step(struct engine_req *er);
 /* result: bytes or 0, or -errno. True: there is another call; false: er->result is there. */
 bool engine_step(struct engine_req *er, long result);
+/* The same of a read or a write, which is not made durable whatever the image's cache says. */
+bool engine_first_transfer(struct engine_req *er);
 /* The call in the plain way, on this thread. What engine_step() takes. */
 long engine_call(const struct image *img, const struct engine_call *call);
 

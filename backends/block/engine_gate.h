@@ -16,6 +16,7 @@
 struct engine_req;
 
 struct engine_gate {
+	pthread_cond_t admitted; /* a request that a thread waits for */
 	pthread_mutex_t lock; /* guards all of it, and the queues' lists of what was admitted */
 	unsigned inside;
 	bool alone; /* the one inside */
@@ -28,6 +29,8 @@ void engine_gate_destroy(struct engine_gate *gate);
 
 /* False: it has to wait, and engine_queue_admit() gets it when its turn comes. */
 bool engine_gate_enter(struct engine_gate *gate, struct engine_req *er);
+/* Waits for its turn, on a thread that no request inside depends on. */
+void engine_gate_wait(struct engine_gate *gate, struct engine_req *er);
 void engine_gate_leave(struct engine_gate *gate);
 
 #endif

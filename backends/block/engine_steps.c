@@ -305,6 +305,25 @@ static bool discard_call(struct engine_req *er)
 
 /* --- from one to the next ---------------------------------------------------------------- */
 
+static void take_request(struct engine_req *er)
+{
+	const struct block_req *req = er->req;
+
+	er->durable = false;
+	er->unsynced = false;
+	er->offset = req->offset;
+	er->left = req->len;
+	er->iov = req->iov;
+	er->nr_iov = req->nr_iov;
+	er->skip = 0;
+}
+
+bool engine_first_transfer(struct engine_req *er)
+{
+	take_request(er);
+	return er->left ? first_transfer(er) : finish(er, 0);
+}
+
 bool engine_first_step(struct engine_req *er)
 {
 	const struct block_req *req = er->req;
@@ -312,13 +331,8 @@ bool engine_first_step(struct engine_req *er)
 	bool changes = req->op == BLOCK_WRITE || req->op == BLOCK_WRITE_ZEROES;
 	bool durable = req->durable || img->cache == BLOCK_CACHE_WRITETHROUGH;
 
+	take_request(er);
 	er->durable = changes && durable && img->cache != BLOCK_CACHE_UNSAFE;
-	er->unsynced = false;
-	er->offset = req->offset;
-	er->left = req->len;
-	er->iov = req->iov;
-	er->nr_iov = req->nr_iov;
-	er->skip = 0;
 	if (req->op == BLOCK_FLUSH)
 		return img->readonly || img->cache == BLOCK_CACHE_UNSAFE ? finish(er, 0)
 									 : sync_call(er);

@@ -151,8 +151,11 @@ int image_open(struct image *img, const struct block_config *cfg, struct err *er
 	}
 	image_limits(img);
 	engine_gate_init(&img->gate);
-	/* The sectors of a raw disk come whole; what a format writes about itself need not. */
-	img->gated = img->io_align > (cfg->format == BLOCK_RAW ? BLOCK_SECTOR : 1);
+	/*
+	 * A disk's sectors come whole, and so do clusters. A smaller piece that a format writes about
+	 * itself meets nothing in its sector, as only one thread does that.
+	 */
+	img->gated = img->io_align > BLOCK_SECTOR;
 	return 0;
 }
 
@@ -173,8 +176,9 @@ int image_resize(struct image *img, uint64_t size, struct err *err)
 			       img->path, size, strerror(errno));
 	ret = read_size(img, err);
 	if (!ret && img->size != size)
-		ret = err_set(err, -EINVAL, "%s: is a device of %" PRIu64 " bytes, not of %" PRIu64,
-			      img->path, img->size, size);
+		ret = err_set(err, -EOPNOTSUPP,
+			      "%s: is a device of %" PRIu64 " bytes, not of %" PRIu64, img->path,
+			      img->size, size);
 	return ret;
 }
 

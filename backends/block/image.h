@@ -72,4 +72,18 @@ int image_resize(struct image *img, uint64_t size, struct err *err) __must_check
 int image_open_queue(struct image *img, struct block *block, const struct block_queue_config *cfg,
 		     struct block_queue **out) __must_check;
 
+/*
+ * What a format reads and writes by itself: on the calling thread, one transfer at a time, of any
+ * offset, length and memory, past the page cache where the image is. It may wait for a queue's
+ * requests, so not on a loop that those need. 0 or -errno: -EIO for a host error, or where the
+ * file ends before the transfer; -ENOSPC.
+ */
+struct image_io;
+
+int image_io_create(struct image *img, struct image_io **out) __must_check;
+void image_io_destroy(struct image_io *io); /* NULL: is destroyed already */
+int image_io_read(struct image_io *io, void *buf, uint64_t len, uint64_t off) __must_check;
+int image_io_write(struct image_io *io, const struct iovec *iov, unsigned nr_iov, uint64_t len,
+		   uint64_t off) __must_check;
+
 #endif

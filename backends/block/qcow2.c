@@ -2,11 +2,9 @@
 #include "backends/block/qcow2.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "backends/block/qcow2_impl.h"
 #include "base/log.h"
@@ -22,45 +20,20 @@ static const struct block_ops qcow2_ops = {
 	.destroy = destroy,
 };
 
-static void close_files(struct qcow2 *q)
+static int open_file(struct qcow2 *q, const struct block_config *cfg, struct stat *st,
+		     struct err *err)
 {
-	if (q->fd >= 0)
-		close(q->fd);
-	q->fd = -1;
-	image_close(&q->img);
-}
-
-/* The image, which holds the lock, and a second descriptor of the same file for the tables. */
-static int open_files(struct qcow2 *q, const struct block_config *cfg, struct stat *st,
-		      struct err *err)
-{
-	struct stat again;
 	int ret = image_open(&q->img, cfg, err);
 
 	if (ret)
 		return ret;
-	q->fd = open(cfg->path, O_CLOEXEC | O_NOCTTY | (cfg->readonly ? O_RDONLY : O_RDWR));
-	if (q->fd < 0 || fstat(q->fd, st) || fstat(q->img.fd, &again))
-		return err_set(err, -errno, "%s: %s", cfg->path, strerror(errno));
-	if (st->st_dev != again.st_dev || st->st_ino != again.st_ino)
-		return err_set(err, -EAGAIN, "%s: was replaced while it was opened", cfg->path);
+	ret = image_io_create(&q->img, &q->io);
+	if (!ret && fstat(q->img.fd, st))
+		ret = -errno;
+	if (ret)
+		return err_set(err, ret, "%s: %s", cfg->path, strerror(-ret));
 	q->file_end = q->img.size;
 	return 0;
-}
-
-/*
- * Never past the page cache: tables and the writer's data go through it, and where direct writes
- * meet it in one file the kernel may fail the next flush with EIO (Linux's dio_warn_stale_pagecache),
- * which would then stay failed.
- */
-static int open_and_read_header(struct qcow2 *q, const struct block_config *cfg, struct stat *st,
-				struct err *err)
-{
-	struct block_config cached = *cfg;
-
-	if (cached.cache == BLOCK_CACHE_NONE)
-		cached.cache = BLOCK_CACHE_WRITEBACK;
-	return open_files(q, &cached, st, err) ?: qcow2_header_read(q, err);
 }
 
 static int load_table(struct qcow2 *q, uint64_t off, uint64_t bytes, uint64_t **out,
@@ -87,11 +60,12 @@ static int make_room_refblocks(struct qcow2 *q)
 
 static int init_memory(struct qcow2 *q, struct err *err)
 {
-	q->scratch = malloc(qcow2_cluster_size(q));
-	q->zeroes = calloc(1, qcow2_cluster_size(q));
+	q->scratch = qcow2_buffer(q, qcow2_cluster_size(q));
+	q->zeroes = qcow2_buffer(q, qcow2_cluster_size(q));
 	if (!q->scratch || !q->zeroes || qcow2_cache_init(&q->l2, q, make_room_l2) ||
 	    qcow2_cache_init(&q->refblocks, q, make_room_refblocks))
 		return err_set(err, -ENOMEM, "%s: out of memory", q->img.path);
+	memset(q->zeroes, 0, qcow2_cluster_size(q));
 	return load_table(q, q->h.l1_offset, (uint64_t)q->h.l1_size * QCOW2_ENTRY, &q->l1, err)
 		       ?: qcow2_map_init(q, err);
 }
@@ -143,13 +117,13 @@ int qcow2_create(const struct block_config *cfg, const struct qcow2_chain *above
 		err_set(err, -ENOMEM, "%s: out of memory", cfg->path);
 		return -ENOMEM;
 	}
-	q->fd = q->img.fd = -1;
+	q->img.fd = -1;
 	q->jobs_end = &q->jobs;
 	pthread_mutex_init(&q->writer, NULL);
 	pthread_mutex_init(&q->lock, NULL);
 	pthread_mutex_init(&q->jobs_lock, NULL);
 	pthread_cond_init(&q->jobs_cond, NULL);
-	ret = open_and_read_header(q, cfg, &st, err) ?: init_memory(q, err);
+	ret = open_file(q, cfg, &st, err) ?: qcow2_header_read(q, err) ?: init_memory(q, err);
 	ret = ret ?: init_backing(q, cfg, above, &st, err);
 	if (!ret && !cfg->readonly)
 		ret = init_writing(q, err);
@@ -190,7 +164,8 @@ void qcow2_destroy(struct qcow2 *q)
 	free(q->reftable);
 	free(q->scratch);
 	free(q->zeroes);
-	close_files(q);
+	image_io_destroy(q->io);
+	image_close(&q->img);
 	pthread_mutex_destroy(&q->writer);
 	pthread_mutex_destroy(&q->lock);
 	pthread_mutex_destroy(&q->jobs_lock);

@@ -159,14 +159,19 @@ static int lower(struct qcow2 *q, uint64_t cluster, bool *gone)
 	return qcow2_refcount_set(q, cluster, count - 1);
 }
 
+/* Gives whole blocks back to the host; of others it would write zeroes, to its page cache. */
 static void punch(struct qcow2 *q, uint64_t first, uint64_t n)
 {
-	if (!n || q->no_punch)
+	uint64_t align = q->img.limits.discard_align, from, to;
+
+	if (!align)
 		return;
-	if (fallocate(q->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-		      (off_t)(first << q->h.cluster_bits), (off_t)(n << q->h.cluster_bits)) &&
-	    (errno == EOPNOTSUPP || errno == ENOSYS))
-		q->no_punch = true;
+	from = align_up(first << q->h.cluster_bits, align);
+	to = align_down((first + n) << q->h.cluster_bits, align);
+	/* Should it fail, they stay taken. */
+	if (from < to)
+		(void)fallocate(q->img.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)from,
+				(off_t)(to - from));
 }
 
 static int settle_extent(struct qcow2 *q, const struct qcow2_extent *e)

@@ -14,6 +14,7 @@ struct qcow2_backing {
 	char *path;
 	struct qcow2 *q; /* NULL: raw */
 	struct image raw;
+	struct image_io *io; /* raw's */
 };
 
 /* Relative to the image's folder. NULL: out of memory. */
@@ -45,11 +46,22 @@ static int check_chain(const struct qcow2_chain *above, const char *image, const
 	return 0;
 }
 
+static int open_raw(struct qcow2_backing *bk, const struct block_config *cfg, struct err *err)
+{
+	int ret = image_open(&bk->raw, cfg, err);
+
+	if (ret)
+		return ret;
+	ret = image_io_create(&bk->raw, &bk->io);
+	return ret ? err_set(err, ret, "%s: out of memory", cfg->path) : 0;
+}
+
 int qcow2_backing_open(struct qcow2 *q, const struct qcow2_chain *above, struct err *err)
 {
 	struct block_config cfg = { .readonly = true,
 				    .backing = true,
-				    .engine = BLOCK_ENGINE_SYNC };
+				    .engine = BLOCK_ENGINE_SYNC,
+				    .cache = q->img.cache };
 	const char *format = q->h.backing_format;
 	bool raw = !strcmp(format, "raw");
 	struct qcow2_backing *bk;
@@ -76,8 +88,7 @@ int qcow2_backing_open(struct qcow2 *q, const struct qcow2_chain *above, struct 
 	bk->raw.fd = -1;
 	ret = check_chain(above, q->img.path, bk->path, err);
 	if (!ret)
-		ret = raw ? image_open(&bk->raw, &cfg, err)
-			  : qcow2_create(&cfg, above, &bk->q, err);
+		ret = raw ? open_raw(bk, &cfg, err) : qcow2_create(&cfg, above, &bk->q, err);
 	if (ret)
 		qcow2_backing_close(bk);
 	else
@@ -99,7 +110,7 @@ int qcow2_backing_read(struct qcow2_backing *bk, uint64_t off, void *buf, uint64
 	memset((char *)buf + have, 0, len - have);
 	if (have)
 		ret = bk->q ? qcow2_read(bk->q, off, buf, have)
-			    : util_pread_all(bk->raw.fd, buf, have, off);
+			    : image_io_read(bk->io, buf, have, off);
 	return ret ? -EIO : 0;
 }
 
@@ -108,6 +119,7 @@ void qcow2_backing_close(struct qcow2_backing *bk)
 	if (!bk)
 		return;
 	qcow2_destroy(bk->q);
+	image_io_destroy(bk->io);
 	image_close(&bk->raw);
 	free(bk->path);
 	free(bk);

@@ -115,7 +115,7 @@ static int take(struct qcow2_cache *c, struct qcow2_table **out)
 			return -EIO;
 	}
 	if (!t->data)
-		t->data = malloc(qcow2_cluster_size(c->q));
+		t->data = qcow2_buffer(c->q, qcow2_cluster_size(c->q));
 	if (!t->data)
 		return -ENOMEM;
 	*out = t;
@@ -198,14 +198,17 @@ void qcow2_table_dirty(struct qcow2_table *t, uint32_t from, uint32_t len)
 
 int qcow2_cache_write(struct qcow2_cache *c, bool fresh_only)
 {
+	/* Whole blocks of a file that takes only such: the rest of them need not be read. */
+	uint64_t unit = min_u64(c->q->img.io_align, qcow2_cluster_size(c->q));
+
 	for (uint32_t i = 0; i < c->nr; i++) {
 		struct qcow2_table *t = &c->tables[i];
+		uint64_t from = align_down(t->dirty_from, unit), to = align_up(t->dirty_to, unit);
 		int ret;
 
 		if (!is_dirty(t) || (fresh_only && !t->fresh))
 			continue;
-		ret = qcow2_pwrite(c->q, t->data + t->dirty_from, t->dirty_to - t->dirty_from,
-				   t->offset + t->dirty_from);
+		ret = qcow2_pwrite(c->q, t->data + from, to - from, t->offset + from);
 		if (ret)
 			return ret;
 		t->dirty_from = t->dirty_to = 0;

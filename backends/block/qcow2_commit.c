@@ -2,6 +2,8 @@
 /* The file, and the order in which what the writer has changed gets there. */
 #include <errno.h>
 #include <inttypes.h>
+#include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -11,27 +13,39 @@
 int qcow2_pread(struct qcow2 *q, void *buf, uint64_t len, uint64_t off)
 {
 	uint64_t have = off < q->file_end ? min_u64(len, q->file_end - off) : 0;
-	int ret = util_pread_all(q->fd, buf, have, off);
 
 	memset((char *)buf + have, 0, len - have);
-	return ret == -ENODATA ? -EIO : ret;
+	return image_io_read(q->io, buf, have, off);
 }
 
-void qcow2_wrote(struct qcow2 *q, uint64_t end)
+int qcow2_pwritev(struct qcow2 *q, const struct iovec *iov, unsigned nr_iov, uint64_t len,
+		  uint64_t off)
 {
+	int ret = image_io_write(q->io, iov, nr_iov, len, off);
+
+	if (ret)
+		return ret;
 	q->unsynced = true;
 	pthread_mutex_lock(&q->lock);
-	q->file_end = max_u64(q->file_end, end);
+	q->file_end = max_u64(q->file_end, off + len);
 	pthread_mutex_unlock(&q->lock);
+	return 0;
 }
 
 int qcow2_pwrite(struct qcow2 *q, const void *buf, uint64_t len, uint64_t off)
 {
-	int ret = util_pwrite_all(q->fd, buf, len, off);
+	const struct iovec iov = { (void *)(uintptr_t)buf, len };
 
-	if (!ret)
-		qcow2_wrote(q, off + len);
-	return ret;
+	return qcow2_pwritev(q, &iov, 1, len, off);
+}
+
+void *qcow2_buffer(const struct qcow2 *q, uint64_t len)
+{
+	/* Smaller clusters than that are copied anyway. */
+	uint64_t align = min_u64(q->img.mem_align, qcow2_cluster_size(q));
+
+	align = max_u64(align, sizeof(max_align_t));
+	return aligned_alloc(align, align_up(len, align));
 }
 
 int qcow2_sync(struct qcow2 *q)
@@ -42,7 +56,7 @@ int qcow2_sync(struct qcow2 *q)
 		return 0;
 	if (!q->img.flush_failed) {
 		do
-			ret = fdatasync(q->fd);
+			ret = fdatasync(q->img.fd);
 		while (ret && errno == EINTR);
 		if (ret)
 			q->img.flush_failed = true;

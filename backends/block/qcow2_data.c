@@ -2,7 +2,6 @@
 /* The guest's data, on the writer's thread: whatever the I/O threads cannot do by themselves. */
 #include <errno.h>
 #include <string.h>
-#include <sys/uio.h>
 
 #include "backends/block/qcow2_impl.h"
 
@@ -90,8 +89,8 @@ static int write_source(struct qcow2 *q, struct source *s, uint64_t len, uint64_
 	while (len) {
 		struct iovec vec[MAX_VEC];
 		uint64_t sum = 0;
-		ssize_t done;
-		int n = 0;
+		unsigned n = 0;
+		int ret;
 
 		for (unsigned i = 0; i < s->nr && n < MAX_VEC && sum < len; i++) {
 			size_t skip = i ? 0 : s->skip;
@@ -102,17 +101,12 @@ static int write_source(struct qcow2 *q, struct source *s, uint64_t len, uint64_
 			vec[n].iov_len = min_u64(s->iov[i].iov_len - skip, len - sum);
 			sum += vec[n++].iov_len;
 		}
-		done = pwritev(q->fd, vec, n, (off_t)off);
-		if (done < 0 && errno == EINTR)
-			continue;
-		if (done < 0)
-			return -errno;
-		if (!done)
-			return -EIO;
-		source_skip(s, (size_t)done);
-		off += (uint64_t)done;
-		len -= (uint64_t)done;
-		qcow2_wrote(q, off);
+		ret = qcow2_pwritev(q, vec, n, sum, off);
+		if (ret)
+			return ret;
+		source_skip(s, sum);
+		off += sum;
+		len -= sum;
 	}
 	return 0;
 }

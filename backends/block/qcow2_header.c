@@ -220,11 +220,11 @@ int qcow2_header_read(struct qcow2 *q, struct err *err)
 	uint8_t fixed[V2_LENGTH];
 	struct first f = { .p = fixed };
 	uint8_t *buf;
-	int ret = util_pread_all(q->fd, fixed, sizeof(fixed), 0);
+	int ret = qcow2_pread(q, fixed, sizeof(fixed), 0);
 
-	if (ret && ret != -ENODATA)
+	if (ret)
 		return err_set(err, ret, "%s: %s", path, strerror(-ret));
-	if (ret || be32(fixed) != MAGIC)
+	if (q->file_end < sizeof(fixed) || be32(fixed) != MAGIC)
 		return err_set(err, -EINVAL, "%s: is no qcow2 image", path);
 	memset(&q->h, 0, sizeof(q->h));
 	q->h.version = be32(fixed + AT_VERSION);

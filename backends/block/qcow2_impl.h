@@ -242,7 +242,7 @@ void qcow2_backing_close(struct qcow2_backing *bk);
 struct qcow2 {
 	struct block b;
 	struct image img; /* data, through the engine */
-	int fd; /* metadata, and data that the writer moves: never O_DIRECT */
+	struct image_io *io; /* the writer's: metadata, and data that it moves */
 
 	pthread_mutex_t writer; /* held by the writer */
 	pthread_mutex_t lock; /* guards what follows; see above */
@@ -259,7 +259,6 @@ struct qcow2 {
 
 	/* The writer's alone. */
 	bool unsynced; /* it has written since the last qcow2_sync() */
-	bool no_punch; /* the host's file system makes no holes */
 	uint32_t l1_dirty_from, l1_dirty_to; /* entries */
 	uint64_t *reftable; /* big-endian, as in the file */
 	uint64_t reftable_len; /* entries */
@@ -311,8 +310,10 @@ void qcow2_destroy(struct qcow2 *q);
 /* 0 or -errno; reads as zeroes beyond the file's end. */
 int qcow2_pread(struct qcow2 *q, void *buf, uint64_t len, uint64_t off) __must_check;
 int qcow2_pwrite(struct qcow2 *q, const void *buf, uint64_t len, uint64_t off) __must_check;
-/* The writer has written up to end. */
-void qcow2_wrote(struct qcow2 *q, uint64_t end);
+int qcow2_pwritev(struct qcow2 *q, const struct iovec *iov, unsigned nr_iov, uint64_t len,
+		  uint64_t off) __must_check;
+/* Memory that goes to the file and comes from it without a copy. NULL: out of memory. */
+void *qcow2_buffer(const struct qcow2 *q, uint64_t len);
 /* A barrier: what was written so far is on the medium. 0 or -errno, then for ever. */
 int qcow2_sync(struct qcow2 *q) __must_check;
 /* Writes changed tables, in an order that a crash cannot hurt; durable: they are there then. */

@@ -5,7 +5,7 @@
 # Usage: run.sh BANTAM GUESTS [NAME ...]
 #
 # BANTAM is the program, GUESTS the folder of the *.elf, NAME picks some of: real prot long uart
-# ports pci blk ide cdrom coalesce smp reset crash fdt exits counts multiple lookahead profile live pit stop nbd qcow2 console signals firmware. Prints TAP. Where /dev/kvm cannot be
+# ports pci blk ide cdrom coalesce smp reset crash fdt exits counts multiple lookahead profile live pit stop nbd qcow2 device console signals firmware. Prints TAP. Where /dev/kvm cannot be
 # used, everything runs in the lab instead; GUEST_LAB=1 asks for that.
 # TEST_OUT keeps the guests' output (a temporary folder). PIT_SLACK is by how many per mille the timer's
 # rates may be off (10 where the host is idle).
@@ -21,7 +21,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 bantam=$(cd "$(dirname "$1")" && pwd)/${1##*/}
 guests=$(cd "$2" && pwd) || exit 2
 shift 2
-names=${*:-real prot long uart ports pci blk ide cdrom coalesce smp reset crash fdt exits counts multiple lookahead profile live pit stop nbd qcow2 console signals firmware}
+names=${*:-real prot long uart ports pci blk ide cdrom coalesce smp reset crash fdt exits counts multiple lookahead profile live pit stop nbd qcow2 device console signals firmware}
 
 # Where Debian's package has its images; in the lab they lie beside the guests.
 seabios=/usr/share/seabios
@@ -34,7 +34,7 @@ if [ "${GUEST_LAB:-0}" = 1 ] || ! [ -r /dev/kvm ] || ! [ -w /dev/kvm ]; then
 	cp "$bantam" "$folder/bantam"
 	cp "$guests"/*.elf "$guests/bootsect.bin" "$guests/jsonget" "$folder/guests/"
 	cp "$seabios"/bios.bin "$seabios"/bios-256k.bin "$folder/guests/" 2>/dev/null
-	cp "$here/run.sh" "$folder/tests/guest/"
+	cp "$here/run.sh" "$here/common.sh" "$folder/tests/guest/"
 	cp "$here/../tap.sh" "$folder/tests/"
 	# RAM is only taken when it is touched: a guest of 5 GiB fits.
 	# shellcheck disable=SC2086
@@ -45,55 +45,8 @@ fi
 
 # shellcheck source=../tap.sh
 . "$here/../tap.sh"
-if [ -n "${TEST_OUT:-}" ]; then
-	out=$TEST_OUT
-	mkdir -p "$out"
-else
-	out=$(mktemp -d)
-	trap 'rm -rf "$out"' EXIT
-fi
-cd "$out" || exit 2
-
-# A VMM that reads its console must find neither the end of a file nor a byte.
-rm -f stdin
-mkfifo stdin
-exec 9<>stdin
-
-# run NAME GUEST APPEND [OPTION ...]: sets status; NAME.out and NAME.err are what it printed
-run() {
-	run_name=$1 run_guest=$2 run_append=$3
-	shift 3
-	timeout -k 2 60 "$bantam" run --kernel "$guests/$run_guest.elf" --append "$run_append" \
-		"$@" <stdin >"$run_name.out" 2>"$run_name.err" 9>&-
-	status=$?
-}
-
-# verdicts NAME: the guest's TAP lines as our own, and whether its plan was kept
-verdicts() {
-	tr -d '\r' <"$1.out" >"$1.tap"
-	planned=$(sed -n 's/^1\.\.//p' "$1.tap")
-	guest_n=0
-	while read -r line; do
-		case $line in
-		"ok "* | "not ok "*)
-			guest_n=$((guest_n + 1))
-			case $line in
-			"ok $guest_n - "*) ok "$1: ${line#"ok $guest_n - "}" ;;
-			"not ok $guest_n - "*) not_ok "$1: ${line#"not ok $guest_n - "}" ;;
-			*) not_ok "$1: out of order: $line" ;;
-			esac
-			;;
-		esac
-	done <"$1.tap"
-	is "$1: all its tests have run" "$guest_n" "${planned:-no plan}" "$1.out" "$1.err"
-}
-
-# guest NAME GUEST APPEND [OPTION ...]: a guest that ends well
-guest() {
-	run "$@"
-	verdicts "$1"
-	is "$1: exit status" "$status" 0 "$1.err"
-}
+# shellcheck source=common.sh
+. "$here/common.sh"
 
 # make_disk FILE SECTORS [WRITTEN [FIRST]]: what guests/baremetal/blk.c says is on it, and
 # ide.c; the first sector's number
@@ -125,16 +78,6 @@ test_long() {
 # byte_sum: as guests/baremetal/uart.c does it
 byte_sum() {
 	od -A n -v -t u1 | awk '{ for (i = 1; i <= NF; i++) s = (s * 31 + $i) % 16777216 } END { print s }'
-}
-
-# wait_line FILE TEXT: until the guest has printed it
-wait_line() {
-	wait_tries=0
-	until grep -q "$2" "$1" 2>/dev/null; do
-		wait_tries=$((wait_tries + 1))
-		[ $wait_tries -lt 300 ] || return 1
-		sleep 0.1
-	done
 }
 
 test_uart() {
@@ -366,6 +309,30 @@ test_qcow2() {
 	check "qcow2-ide: the image holds what was written, and nothing else changed" \
 		qemu-img compare -q -f qcow2 -F raw qcow2.img want.img
 	rm -f -- *.img base.copy
+}
+
+# A block device whose blocks are larger than the guest's sectors, past the page cache and not.
+test_device() {
+	make_disk image.img 2048
+	cp image.img device.img
+	if ! device=$(losetup -b 4096 -f --show device.img 2>/dev/null); then
+		skip "device" "no loop devices of 4 KiB blocks can be made here"
+		rm -f -- *.img
+		return
+	fi
+	for keys in if=virtio,cache=none if=virtio,cache=writeback if=ide,cache=none; do
+		make_disk want.img 2048 1
+		cat image.img >"$device"
+		name=device-$(echo "$keys" | tr ',=' '--')
+		case $keys in
+		if=ide*) guest "$name" ide "disk0=2048" --disk "path=$device,$keys" ;;
+		*) guest "$name" blk "sectors=2048" --disk "path=$device,$keys" ;;
+		esac
+		trimmed "$name" 0 want.img
+		check "$name: the device holds what was written" cmp "$device" want.img
+	done
+	losetup -d "$device"
+	rm -f -- *.img
 }
 
 # trimmed NAME PLACE FILE: the zeros in FILE that the guest says it has made on the disk there
@@ -795,48 +762,6 @@ test_live() {
 	rm -rf runtime
 }
 
-# start_stopping NAME GUEST APPEND DISK: a guest whose disk stops it; sets pid and guard
-start_stopping() {
-	: >"$1.err"
-	rm -f "$1.out"
-	"$bantam" run --kernel "$guests/$2.elf" --append "$3" --name "$1" \
-		--disk "$4,on-error=stop" <stdin >"$1.out" 2>"$1.err" 9>&- &
-	pid=$!
-	(
-		sleep 60
-		kill -KILL $pid
-	) 2>/dev/null &
-	guard=$!
-}
-
-# ended: waits for it; sets status
-ended() {
-	wait $pid 2>/dev/null
-	status=$?
-	kill $guard 2>/dev/null
-}
-
-# stopped NAME WORDS [N]: it has stopped for the Nth time, and says so in a line with the words
-stopped() {
-	stopped_tries=0
-	until [ "$(grep -c "bantam resume $1\$" "$1.err")" -ge "${3:-1}" ]; do
-		stopped_tries=$((stopped_tries + 1))
-		[ $stopped_tries -lt 300 ] || break
-		sleep 0.1
-	done
-	is "$1: it has stopped, and says so in one line" "$(wc -l <"$1.err")" "${3:-1}" "$1.err"
-	check "$1: which names disk and error" grep -q "$2" "$1.err"
-}
-
-# resumed NAME: it goes on to a good end
-resumed() {
-	"$bantam" resume "$1" 2>"$1-resume.err"
-	is "$1: resume: status" $? 0 "$1-resume.err"
-	ended
-	verdicts "$1"
-	is "$1: exit status" "$status" 0 "$1.err"
-}
-
 test_stop() {
 	mkdir -p runtime
 	chmod 700 runtime
@@ -917,16 +842,6 @@ test_nbd() {
 	wait $pid
 	check "nbd: the image holds what was written, and nothing else changed" cmp nbd.img want.img
 	rm -f -- *.img nbd.sock
-}
-
-# wait_file FILE: until it is there
-wait_file() {
-	wait_tries=0
-	until [ -e "$1" ]; do
-		wait_tries=$((wait_tries + 1))
-		[ $wait_tries -lt 300 ] || return 1
-		sleep 0.1
-	done
 }
 
 test_console() {

@@ -10,6 +10,9 @@
 
 #include <cmocka.h>
 
+#include <fcntl.h>
+#include <unistd.h>
+
 void qcow2_disk_init(struct qcow2_disk *d)
 {
 	memset(d, 0, sizeof(*d));
@@ -48,8 +51,9 @@ int qcow2_disk_open_as(struct qcow2_disk *d, struct block_config cfg)
 
 void qcow2_disk_open(struct qcow2_disk *d)
 {
-	int ret = qcow2_disk_open_as(
-		d, (struct block_config){ .engine = BLOCK_ENGINE_SYNC, .backing = true });
+	int ret = qcow2_disk_open_as(d, (struct block_config){ .engine = BLOCK_ENGINE_SYNC,
+							       .cache = d->cache,
+							       .backing = true });
 
 	if (ret)
 		fail_msg("%s", d->err.text);
@@ -74,6 +78,10 @@ struct block *qcow2_disk_new(void *opaque, uint64_t size)
 
 	if (!qcow2_disk_have_qemu()) {
 		print_message("no qemu-img: package qemu-utils\n");
+		return NULL;
+	}
+	if (d->cache == BLOCK_CACHE_NONE && !qcow2_disk_have_direct()) {
+		print_message("no O_DIRECT in /tmp\n");
 		return NULL;
 	}
 	assert_int_equal(qcow2_disk_run(d, "qemu-img create -f qcow2 -o %s image %llu",
@@ -151,6 +159,20 @@ bool qcow2_disk_have_qemu(void)
 {
 	/* NOLINTNEXTLINE(bugprone-command-processor) */
 	return system("command -v qemu-img qemu-io >/dev/null 2>&1") == 0;
+}
+
+bool qcow2_disk_have_direct(void)
+{
+	char path[] = "/tmp/bantam-direct-XXXXXX";
+	int fd = mkstemp(path), direct;
+
+	assert_true(fd >= 0);
+	direct = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	if (direct >= 0)
+		close(direct);
+	close(fd);
+	unlink(path);
+	return direct >= 0;
 }
 
 uint64_t qcow2_disk_random(uint64_t *seed, uint64_t n)

@@ -23,7 +23,7 @@ void qcow2_disk_destroy(struct qcow2_disk *d);
 
 /* cfg but for path and format. 0 or -errno with a line in d->err. */
 int qcow2_disk_open_as(struct qcow2_disk *d, struct block_config cfg);
-/* For writing, with backing=on; it has to succeed. */
+/* For writing, with backing=on and d->cache; it has to succeed. */
 void qcow2_disk_open(struct qcow2_disk *d);
 void qcow2_disk_close(struct qcow2_disk *d);
 /* A way into d->b, for who has opened that otherwise. */
@@ -31,8 +31,8 @@ void qcow2_disk_open_queue(struct qcow2_disk *d);
 
 /*
  * For block_contract.h, opaque is a struct qcow2_disk: a new image of that many bytes, without a
- * queue; and its end, where qemu-img has to find it right. NULL where there is no qemu-img, which
- * is printed.
+ * queue; and its end, where qemu-img has to find it right. NULL where there is no qemu-img, or no
+ * O_DIRECT for cache=none; that is printed.
  */
 struct block *qcow2_disk_new(void *opaque, uint64_t size);
 void qcow2_disk_drop(void *opaque, struct block *b);
@@ -44,6 +44,8 @@ int qcow2_disk_rw(struct qcow2_disk *d, enum block_op op, uint64_t off, void *bu
 /* Runs a command line in d->dir, with what it says thrown away; its exit status. */
 int qcow2_disk_run(struct qcow2_disk *d, const char *fmt, ...) __printf(2, 3);
 bool qcow2_disk_have_qemu(void);
+/* Whether the images' file system does: for cache=none. */
+bool qcow2_disk_have_direct(void);
 
 /* A random number below n, from a seed that goes on. */
 uint64_t qcow2_disk_random(uint64_t *seed, uint64_t n);

@@ -59,6 +59,18 @@ static void add_event(uint64_t off, const struct iovec *iov, int n, size_t len)
 	}
 }
 
+/* With cache=none, and of blocks that several clusters share. */
+int statx(int fd, const char *path, int flags, unsigned mask, struct statx *stx)
+{
+	long ret = syscall(SYS_statx, fd, path, flags, mask, stx);
+
+	if (!ret && mask == STATX_DIOALIGN) {
+		stx->stx_mask |= STATX_DIOALIGN;
+		stx->stx_dio_offset_align = stx->stx_dio_mem_align = 4096;
+	}
+	return (int)ret;
+}
+
 ssize_t pwrite(int fd, const void *buf, size_t len, off_t off)
 {
 	ssize_t ret = syscall(SYS_pwrite64, fd, buf, len, (long)off);
@@ -324,6 +336,7 @@ static void run_crashes(struct qcow2_disk *d, const char *options, bool backing,
 	}
 	qcow2_disk_close(d);
 	record.on = false;
+	d->cache = BLOCK_CACHE_WRITEBACK; /* what is left is looked at often */
 	for (int i = 0; i < CUTS; i++)
 		crash_at(d, before, len, first, qcow2_disk_random(&seed, record.nr + 1), &seed);
 	/* Where a barrier would have come most can be missing. */
@@ -342,20 +355,29 @@ static void test_crashes(void **state)
 	static const struct {
 		const char *options;
 		bool backing;
+		enum block_cache cache;
 	} variants[] = {
-		{ "cluster_size=4096", false }, { "cluster_size=512,refcount_bits=64", false },
-		{ "cluster_size=512", true },   { "cluster_size=4096,lazy_refcounts=on", true },
-		{ "cluster_size=65536", true }, { "compat=0.10,cluster_size=2048", true },
+		{ "cluster_size=4096", false, BLOCK_CACHE_WRITEBACK },
+		{ "cluster_size=512,refcount_bits=64", false, BLOCK_CACHE_WRITEBACK },
+		{ "cluster_size=512", true, BLOCK_CACHE_WRITEBACK },
+		{ "cluster_size=4096,lazy_refcounts=on", true, BLOCK_CACHE_WRITEBACK },
+		{ "cluster_size=65536", true, BLOCK_CACHE_NONE },
+		{ "compat=0.10,cluster_size=2048", true, BLOCK_CACHE_WRITEBACK },
+		{ "cluster_size=1024", false, BLOCK_CACHE_NONE },
 	};
+	struct qcow2_disk *d = *state;
 
 	if (!qcow2_disk_have_qemu()) {
 		print_message("no qemu-img: package qemu-utils\n");
 		skip();
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(variants); i++) {
-		print_message("%s%s\n", variants[i].options,
-			      variants[i].backing ? ", backing" : "");
-		run_crashes(*state, variants[i].options, variants[i].backing, 100 + i);
+		d->cache = variants[i].cache;
+		if (d->cache == BLOCK_CACHE_NONE && !qcow2_disk_have_direct())
+			continue;
+		print_message("%s%s%s\n", variants[i].options,
+			      variants[i].backing ? ", backing" : "", d->cache ? ", direct" : "");
+		run_crashes(d, variants[i].options, variants[i].backing, 100 + i);
 	}
 }
 
