@@ -9,7 +9,8 @@
 #	build	with gcc, with clang, and with ASan and UBSan, warnings as errors
 #	unit	cmocka, as gcc and as the sanitizers have built it
 #	fuzz	each fuzz target for a short while, with a fixed seed
-#	guest	bare-metal guests on /dev/kvm, under each of the three builds; and killed at random
+#	guest	bare-metal guests on /dev/kvm, under each of the three builds; killed at random; and
+#		under storage that fails
 #	cli	the user's mistakes, the terminal, make install, the manual page
 #	linux	stock Linux in the lab, and a test of the bare-metal guests there
 #
@@ -245,6 +246,8 @@ group_guest() {
 	need guest gcc || return
 	TEST_OUT=$logs/guest/kills.out tap guest/kills 400 \
 		tests/guest/kills.sh build/gcc/bantam build/gcc/guests 20
+	TEST_OUT=$logs/guest/faults.out tap guest/faults 400 \
+		tests/guest/faults.sh build/gcc/bantam build/gcc/guests
 }
 
 group_cli() {

@@ -15,7 +15,7 @@ int image_lock(const struct image *img, struct err *err) __must_check;
 /*
  * Unlocks and closes the file, with nothing in flight, and waits for it to be closed indeed: the
  * kernel takes down an io_uring, which has the file open as well, some time after its owner has
- * closed it, and until then the file system cannot be unmounted. Not longer than half a second, and
+ * closed it, and until then the file system cannot be unmounted. Not longer than two seconds, and
  * not for a reader.
  */
 void image_let_go(struct image *img);

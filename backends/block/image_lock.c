@@ -3,9 +3,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,12 +16,13 @@
 
 /*
  * Of a process that has just ended the kernel may still be finishing writes (io_uring's rings are
- * taken down behind its back), and until then its lock is there and nobody has it.
+ * taken down behind its back), and until then its lock is there and nobody has it. It is tried
+ * again and again: what tells of the end of an open file (inotify) comes before its locks go, and
+ * to wait for a lock (F_OFD_SETLKW) has no limit.
  */
 #define LINGER_TRIES 200
 #define LINGER_US 10000
-#define LET_GO_TRIES 250
-#define LET_GO_US 2000
+#define LET_GO_MS 2000
 
 struct holder {
 	long pid; /* 0: not found */
@@ -145,31 +148,31 @@ int image_lock(const struct image *img, struct err *err)
 		       img->readonly ? ", which writes to it" : "");
 }
 
-/* Whether nobody can write to the file any more; a reader's lease is for such files alone. */
-static bool let_go(int fd)
+/* Tells of the end of whatever has the file open for writing. -1: cannot. */
+static int watch_ends(int fd)
 {
-	if (fcntl(fd, F_SETLEASE, F_RDLCK))
-		return errno != EAGAIN; /* there are no leases here: nothing to wait for */
-	(void)fcntl(fd, F_SETLEASE, F_UNLCK);
-	return true;
+	int watch = inotify_init1(IN_CLOEXEC);
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	if (watch < 0 || inotify_add_watch(watch, path, IN_CLOSE_WRITE) >= 0)
+		return watch;
+	close(watch);
+	return -1;
 }
 
 void image_let_go(struct image *img)
 {
 	struct flock fl = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
-	int other = -1;
-	char path[32];
+	struct pollfd end = { .fd = -1, .events = POLLIN };
 
-	if (!img->readonly && img->engine == BLOCK_ENGINE_IO_URING) {
-		snprintf(path, sizeof(path), "/proc/self/fd/%d", img->fd);
-		other = open(path, O_RDONLY | O_CLOEXEC);
-	}
+	if (!img->readonly && img->engine == BLOCK_ENGINE_IO_URING)
+		end.fd = watch_ends(img->fd);
 	(void)fcntl(img->fd, F_OFD_SETLK, &fl);
 	close(img->fd);
 	img->fd = -1;
-	if (other < 0)
+	if (end.fd < 0)
 		return;
-	for (unsigned i = 0; i < LET_GO_TRIES && !let_go(other); i++)
-		usleep(LET_GO_US);
-	close(other);
+	(void)poll(&end, 1, LET_GO_MS);
+	close(end.fd);
 }

@@ -313,6 +313,17 @@ static void test_big_copies(void **state)
 	}
 }
 
+/* A reader's lease is for files that nobody can write to; here or in a moment. */
+static bool is_let_go(int fd)
+{
+	for (unsigned i = 0; i < 5; i++) {
+		if (!fcntl(fd, F_SETLEASE, F_RDLCK) || errno != EAGAIN)
+			return true;
+		usleep(500);
+	}
+	return false;
+}
+
 /* Another may have it at once: an io_uring, which has the file open, outlives its close. */
 static void test_let_go(void **state)
 {
@@ -333,6 +344,7 @@ static void test_let_go(void **state)
 		assert_int_equal(fcntl(fd, F_OFD_GETLK, &fl), 0);
 		assert_int_equal(fl.l_type, F_UNLCK);
 		fl.l_type = F_WRLCK;
+		assert_true(is_let_go(fd));
 		close(fd);
 	}
 }
