@@ -257,6 +257,7 @@ group_cli() {
 
 group_linux() {
 	need linux gcc || return
+	tap linux/lab 60 tests/lab/test.sh
 	# What only a KVM like the lab's has, such as hypercalls that can leave it.
 	GUEST_LAB=1 tap linux/guests 400 \
 		tests/guest/run.sh build/gcc/bantam build/gcc/guests coalesce

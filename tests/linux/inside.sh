@@ -372,6 +372,7 @@ test_kill() {
 
 # Output through a slow pipe, input pasted at once, a guest that never ends.
 test_console() {
+	LIMIT=150
 	timeout -k 2 $LIMIT ./bantam run --kernel vmlinuz --initrd initramfs --no-reboot \
 		--append "console=ttyS0 quiet bantam.run=flood:8000" <stdin 2>console.err 9>&- | {
 		sleep 15
