@@ -199,10 +199,17 @@ uint64_t pci_msix_pba_read(struct pci_dev *pd, uint64_t offset, unsigned width)
 	return msix_pending(pd) >> (offset * 8) & width_mask(width);
 }
 
+int pci_msix_fd(const struct pci_dev *pd, unsigned vec)
+{
+	return pci_msix_enabled(pd) && vec < pd->msix->nr ? pd->msix->vec[vec].fd : -1;
+}
+
 void pci_msix_notify(struct pci_dev *pd, unsigned vec)
 {
-	if (pci_msix_enabled(pd) && vec < pd->msix->nr)
-		eventfd_write(pd->msix->vec[vec].fd, 1);
+	int fd = pci_msix_fd(pd, vec);
+
+	if (fd >= 0)
+		eventfd_write(fd, 1);
 }
 
 void pci_msi_notify(struct pci_dev *pd)

@@ -68,6 +68,8 @@ static inline bool pci_msix_enabled(const struct pci_dev *pd)
 {
 	return pd->msix && atomic_load_explicit(&pd->msix->enabled, memory_order_relaxed);
 }
+/* The eventfd that pci_msix_notify() would write to; -1 where it would do nothing. */
+int pci_msix_fd(const struct pci_dev *pd, unsigned vec);
 /* Forgets signals that a mask has held back (a device reset). */
 void pci_msix_clear_pending(struct pci_dev *pd);
 

@@ -73,7 +73,7 @@ static bool queue_poll(void *opaque)
 	struct virtio_queue *q = opaque;
 	bool any = q->vdev->ops->poll && q->vdev->ops->poll(q);
 
-	if (q->vq.broken || !virtq_pending(&q->vq))
+	if (q->sated || q->vq.broken || !virtq_pending(&q->vq))
 		return any;
 	/* Asked to kick the guest does so: its kick is on its way and only the slower. */
 	if (q->armed)
@@ -87,6 +87,8 @@ static bool queue_arm(void *opaque)
 {
 	struct virtio_queue *q = opaque;
 
+	if (q->sated)
+		return false;
 	if (!q->armed)
 		q->armed = !virtq_enable_kicks(&q->vq);
 	return !q->armed;
@@ -110,6 +112,8 @@ static void queue_stop_post(void *opaque)
 		loop_del_poller(q->loop, &q->poller);
 	q->polled = false;
 	q->stopping = true;
+	if (q->vdev->ops->cease)
+		q->vdev->ops->cease(q);
 	if (!q->vq.in_flight)
 		queue_let_go(q);
 }
@@ -118,7 +122,7 @@ static void queue_start(struct virtio_queue *q)
 {
 	struct virtq_params p = queue_params(q->vdev, q->index);
 
-	q->stopping = q->stopped = q->armed = false;
+	q->stopping = q->stopped = q->armed = q->sated = false;
 	atomic_store(&q->rung, 0); /* for buffers that are long gone */
 	q->own_seen = 0; /* the first wake is no kick */
 	/*
@@ -126,8 +130,12 @@ static void queue_start(struct virtio_queue *q)
 	 * which thus counts the kicks for virtio_kicks(). It always has a count, so adding it
 	 * wakes once too: for the buffers that came while the queue was stopped.
 	 */
-	if (virtq_init(&q->vq, q->vdev->mem, &p) ||
-	    loop_add(q->loop, &q->kick, EPOLLIN | EPOLLET)) {
+	if (virtq_init(&q->vq, q->vdev->mem, &p)) {
+		ask_for_reset(q->vdev, true);
+		return;
+	}
+	q->remote = q->vdev->ops->take_over && q->vdev->ops->take_over(q, &p);
+	if (!q->remote && loop_add(q->loop, &q->kick, EPOLLIN | EPOLLET)) {
 		ask_for_reset(q->vdev, true);
 		return;
 	}
@@ -136,12 +144,17 @@ static void queue_start(struct virtio_queue *q)
 
 static void queue_stop(struct virtio_queue *q)
 {
+	q->running = false;
+	if (q->remote) {
+		q->vdev->ops->hand_back(q);
+		q->remote = false;
+		return;
+	}
 	loop_post(q->loop, &q->stop_post);
 	pthread_mutex_lock(&q->lock);
 	while (!q->stopped)
 		pthread_cond_wait(&q->cond, &q->lock);
 	pthread_mutex_unlock(&q->lock);
-	q->running = false;
 }
 
 /* Stops what runs; keep: the indices become the state's, for a later start. */
@@ -166,6 +179,13 @@ static void set_kicks(struct virtio_dev *vdev, bool on)
 		return;
 	vdev->kicks = on;
 	vdev->transport->set_kicks(vdev, on);
+}
+
+void virtio_vectors_changed(struct virtio_dev *vdev)
+{
+	for (unsigned i = 0; i < vdev->nr_queues; i++)
+		if (vdev->queues[i].remote)
+			vdev->ops->rewire(&vdev->queues[i]);
 }
 
 void virtio_update(struct virtio_dev *vdev)

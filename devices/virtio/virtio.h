@@ -13,7 +13,7 @@
  *
  * Start and stop are done with the device's lock held, by a vCPU or the board. Stop
  * waits until the I/O thread has let go of the queue and every buffer in flight
- * has come back (virtio_queue_flush). So the I/O thread must never take the
+ * has come back (virtio_queue_flush, virtio_ops.cease). So the I/O thread must never take the
  * device's lock; it touches only its queue, and calls virtio_queue_* below.
  */
 #ifndef DEVICES_VIRTIO_VIRTIO_H
@@ -28,7 +28,7 @@
 #include "base/state.h"
 #include "devices/virtio/virtq.h"
 
-#define VIRTIO_MAX_QUEUES 16
+#define VIRTIO_MAX_QUEUES 17 /* a network card's: 8 pairs, and one for control */
 
 /* 2.1 */
 #define VIRTIO_STATUS_ACKNOWLEDGE 0x01
@@ -47,6 +47,7 @@
 #define VIRTIO_F_LEGACY 0xffffffffull /* those that the legacy interface can show */
 
 /* 5: device types */
+#define VIRTIO_ID_NET 1
 #define VIRTIO_ID_BLOCK 2
 
 struct virtio_state {
@@ -83,10 +84,12 @@ struct virtio_queue {
 	int kick_fd;
 	struct loop_src kick;
 	struct loop_post stop_post;
-	bool running; /* guarded by the device's lock */
-	struct loop_poller poller; /* the I/O thread's own, these six */
+	bool running; /* guarded by the device's lock, these two */
+	bool remote; /* the host's kernel serves it: virtio_ops.take_over */
+	struct loop_poller poller; /* the I/O thread's own, these seven */
 	bool polled; /* poller is the loop's */
 	bool armed; /* the guest is asked to kick */
+	bool sated; /* virtio_queue_sate() */
 	bool stopping;
 	uint64_t woken; /* ticks: the wake that is being served; 0: our own, or served */
 	uint64_t own_seen; /* own as of the last wake */
@@ -107,6 +110,11 @@ struct virtio_ops {
 	 */
 	void (*handle)(struct virtio_queue *q);
 	/*
+	 * Optional, on the queue's thread: the queue stops. Nothing new is begun, and buffers that
+	 * were popped but not begun with go back by virtq_unpop().
+	 */
+	void (*cease)(struct virtio_queue *q);
+	/*
 	 * Optional, on the queue's thread: pushes what a back-end has completed meanwhile, found
 	 * without a system call; true if there was any.
 	 */
@@ -116,6 +124,15 @@ struct virtio_ops {
 	 * guest could see it, and of when it was notified; 0: it wanted no notification.
 	 */
 	void (*flushed)(struct virtio_queue *q, uint64_t used, uint64_t interrupt);
+	/*
+	 * Optional, these three, with the device's lock held: the host's kernel serves the queue
+	 * in our place, as p says. False: it does not, and the I/O thread is to.
+	 */
+	bool (*take_over)(struct virtio_queue *q, const struct virtq_params *p);
+	/* Ends that: nothing is in flight, and q->vq has the indices. */
+	void (*hand_back)(struct virtio_queue *q);
+	/* Meanwhile: transport->queue_fd() may give another one now. */
+	void (*rewire)(struct virtio_queue *q);
 	/* Device configuration space (2.5), within config_len; the device's lock held. */
 	void (*config_read)(struct virtio_dev *vdev, unsigned offset, void *buf, unsigned len);
 	/* Optional. */
@@ -129,6 +146,11 @@ struct virtio_ops {
 struct virtio_transport_ops {
 	void (*notify_queue)(struct virtio_dev *vdev, unsigned queue);
 	void (*notify_config)(struct virtio_dev *vdev);
+	/*
+	 * Optional: an eventfd that, written to, does what notify_queue does, for now; -1: there is
+	 * none. virtio_vectors_changed() says when it is another. The device's lock held.
+	 */
+	int (*queue_fd)(struct virtio_dev *vdev, unsigned queue);
 	/* Queues go live or not: bind or unbind their kick_fds. The device's lock held. */
 	void (*set_kicks)(struct virtio_dev *vdev, bool on);
 };
@@ -223,6 +245,9 @@ uint32_t virtio_legacy_get_queue(const struct virtio_dev *vdev, unsigned queue);
 /* The device's configuration is another now: the driver is told, once there is one (2.5). */
 void virtio_config_changed(struct virtio_dev *vdev);
 
+/* The transport notifies of queues in another way now. */
+void virtio_vectors_changed(struct virtio_dev *vdev);
+
 /* Starts or stops queues after dma or paused have changed. */
 void virtio_update(struct virtio_dev *vdev);
 
@@ -266,6 +291,16 @@ uint64_t virtio_kicks(const struct virtio_dev *vdev);
  * a kick since the last call: what there is was found by looking again.
  */
 uint64_t virtio_queue_kicked(struct virtio_queue *q);
+
+/*
+ * Has no use for more buffers for now: those that are available are left alone, nobody looks for
+ * them, and the guest need not kick. False ends that, before the thread sleeps. It starts as false,
+ * and a kick calls handle all the same.
+ */
+static inline void virtio_queue_sate(struct virtio_queue *q, bool sated)
+{
+	q->sated = sated;
+}
 
 /*
  * Publishes what was pushed, with one notification where the guest wants it, and

@@ -97,6 +97,13 @@ static void notify_config(struct virtio_dev *vdev)
 	pci_msix_notify(&vp->pci, vector_get(&vp->s->config_vector));
 }
 
+static int queue_fd(struct virtio_dev *vdev, unsigned queue)
+{
+	struct virtio_pci *vp = vdev_to_vp(vdev);
+
+	return pci_msix_fd(&vp->pci, vector_get(&vp->s->queue_vector[queue]));
+}
+
 /* A legacy driver has one doorbell, and tells by what it writes which queue it means. */
 static struct pci_eventfd doorbell(const struct virtio_pci *vp, unsigned queue)
 {
@@ -136,6 +143,7 @@ static void set_kicks(struct virtio_dev *vdev, bool on)
 static const struct virtio_transport_ops transport = {
 	.notify_queue = notify_queue,
 	.notify_config = notify_config,
+	.queue_fd = queue_fd,
 	.set_kicks = set_kicks,
 };
 
@@ -245,7 +253,7 @@ static const char *io_name(const struct device *dev, uint64_t offset, bool write
 	static const char *const names[VIRTIO_MAX_QUEUES] = {
 		"notify0",  "notify1",  "notify2",  "notify3",  "notify4",  "notify5",
 		"notify6",  "notify7",  "notify8",  "notify9",  "notify10", "notify11",
-		"notify12", "notify13", "notify14", "notify15",
+		"notify12", "notify13", "notify14", "notify15", "notify16",
 	};
 	const struct virtio_pci *vp = container_of(dev, const struct virtio_pci, vdev.dev);
 	unsigned nr = vp->vdev.nr_queues;
@@ -339,6 +347,7 @@ static void config_written(struct pci_dev *pd, unsigned offset, unsigned width)
 	pthread_mutex_lock(&vp->isr_lock);
 	intx_update(vp); /* MSI-X may have been turned on or off */
 	pthread_mutex_unlock(&vp->isr_lock);
+	virtio_vectors_changed(&vp->vdev);
 }
 
 static const struct pci_dev_ops pci_ops = {

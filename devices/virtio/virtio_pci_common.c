@@ -53,6 +53,7 @@ void virtio_pci_vector_set(struct virtio_pci *vp, uint16_t *vector, uint32_t v)
 	bool ok = vp->pci.msix && v < vp->msix.nr;
 
 	__atomic_store_n(vector, ok ? (uint16_t)v : VIRTIO_PCI_NO_VECTOR, __ATOMIC_RELAXED);
+	virtio_vectors_changed(&vp->vdev);
 }
 
 static enum virtio_area reg_area(unsigned reg)

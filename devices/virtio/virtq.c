@@ -95,6 +95,15 @@ int virtq_pop(struct virtq *vq, struct virtq_buf *buf)
 	return 1;
 }
 
+void virtq_unpop(struct virtq *vq, const struct virtq_buf *buf)
+{
+	if (vq->packed)
+		virtq_packed_unpop(vq, buf);
+	else
+		vq->next_avail--;
+	vq->in_flight--;
+}
+
 /* The pages were marked when they were popped, and may have been copied since. */
 static void mark_written(struct virtq *vq, const struct virtq_buf *buf, uint64_t written)
 {

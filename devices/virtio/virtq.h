@@ -130,6 +130,12 @@ unsigned virtq_pending(const struct virtq *vq);
 int virtq_pop(struct virtq *vq, struct virtq_buf *buf) __must_check;
 
 /*
+ * Takes back the last virtq_pop() of those that were not taken back yet: the buffer is available
+ * as before. None that was popped since may have been pushed, and of a packed ring, none out of turn.
+ */
+void virtq_unpop(struct virtq *vq, const struct virtq_buf *buf);
+
+/*
  * Gives a buffer back with the first written bytes of its writable part changed.
  * The guest sees it at the next virtq_publish().
  */

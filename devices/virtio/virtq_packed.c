@@ -139,6 +139,13 @@ int virtq_packed_pop(struct virtq *vq, struct virtq_buf *buf)
 	return ret;
 }
 
+void virtq_packed_unpop(struct virtq *vq, const struct virtq_buf *buf)
+{
+	/* As many places back are what is left of two rounds. */
+	vq->next_avail = place_add(vq, vq->next_avail, vq->size);
+	vq->next_avail = place_add(vq, vq->next_avail, vq->size - buf->descs);
+}
+
 /* Whole buffers; but a chain without an end is something to pop, too. */
 unsigned virtq_packed_pending(const struct virtq *vq)
 {

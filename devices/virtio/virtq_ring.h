@@ -43,6 +43,7 @@ bool virtq_split_enable_kicks(struct virtq *vq) __must_check;
 int virtq_packed_init(struct virtq *vq, const struct virtq_params *p) __must_check;
 unsigned virtq_packed_pending(const struct virtq *vq);
 int virtq_packed_pop(struct virtq *vq, struct virtq_buf *buf) __must_check;
+void virtq_packed_unpop(struct virtq *vq, const struct virtq_buf *buf);
 void virtq_packed_push(struct virtq *vq, const struct virtq_buf *buf, uint32_t written);
 bool virtq_packed_publish(struct virtq *vq) __must_check;
 void virtq_packed_disable_kicks(struct virtq *vq);
