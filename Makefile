@@ -17,7 +17,7 @@ DESTDIR ?=
 CFLAGS ?= -O2 -g
 WARN   := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
 NEED   := -std=gnu11 -D_GNU_SOURCE -pthread -I. -I$(O) -DBANTAM_VERSION='"$(VERSION)"'
-LIBS   := -lfdt -lcjson -luring -lz -lzstd -lZydis
+LIBS   := -lfdt -lcjson -luring -lz -lzstd -lZydis -lslirp
 
 # SANITIZE=address,undefined builds everything with them.
 ifneq ($(SANITIZE),)
@@ -26,7 +26,7 @@ endif
 
 COMPILE = $(CC) $(NEED) $(WARN) $(CPPFLAGS) $(CFLAGS)
 
-FLOORS := base backends/block backends/char devices/ide devices/pc devices/pci devices/pit devices/virtio symbols cpu \
+FLOORS := base backends/block backends/char backends/net devices/ide devices/pc devices/pci devices/pit devices/virtio symbols cpu \
 	  cpu/lookahead firmware \
 	  vmm vmm/report
 SRCS   := $(wildcard $(addsuffix /*.c,$(FLOORS)))

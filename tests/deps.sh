@@ -6,7 +6,7 @@
 # Usage: deps.sh PURPOSE ...	build, check, lab, demo, bench, disk
 set -euo pipefail
 
-BUILD="gcc make libc6-dev pkg-config libfdt-dev acpica-tools libcjson-dev liburing-dev zlib1g-dev libzstd-dev libnbd-dev libzydis-dev"
+BUILD="gcc make libc6-dev pkg-config libfdt-dev acpica-tools libcjson-dev liburing-dev zlib1g-dev libzstd-dev libnbd-dev libzydis-dev libslirp-dev"
 LAB="busybox-static cpio e2fsprogs lz4 xz-utils zstd qemu-system-x86"
 # guests/linux/mkmodule.sh: a kernel's build tools are linked with libelf.
 MODULE="libelf-dev"
