@@ -19,6 +19,8 @@ int cmd_resize(int argc, char **argv);
 int cmd_throttle(int argc, char **argv);
 int cmd_resume(int argc, char **argv);
 int cmd_pit(int argc, char **argv);
+int cmd_info(int argc, char **argv);
+int cmd_link(int argc, char **argv);
 
 /* Says what is wrong with arg (NULL: nothing to name) and where help is; STATUS_USAGE. */
 int cmd_usage(const char *command, const char *arg, const char *what);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* bantam resize, bantam throttle, bantam resume: what is done to a running machine's disks. */
+/*
+ * bantam resize, bantam throttle, bantam resume: what is done to a running machine's disks, and how
+ * its networks are throttled.
+ */
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -21,11 +24,12 @@ static const char resize_usage[] =
 
 static const char throttle_usage[] =
 	"usage: bantam throttle [NAME] DISK[,iops=N][,bps=SIZE][,iops-burst=N][,bps-burst=SIZE]\n"
+	"       bantam throttle [NAME] CARD[,pps=N][,bps=SIZE]\n"
 	"\n"
 	"  Limits the requests and the bytes that a disk of a running machine takes a second; off\n"
 	"  is no limit. After idling it takes as many at once as its burst says, 0 being what\n"
-	"  comes in a tenth of a second. What is not named stays as it is; without any the\n"
-	"  limits are printed.\n";
+	"  comes in a tenth of a second. Of a network card it is frames and bytes, each way. What\n"
+	"  is not named stays as it is; without any the limits are printed.\n";
 
 static const char resume_usage[] =
 	"usage: bantam resume [NAME]\n"
@@ -112,40 +116,42 @@ int cmd_resize(int argc, char **argv)
 	return ret ? cmd_failed(&err, ret) : STATUS_OK;
 }
 
-/* "iops=N" into args. 0, or -errno with a line in err. */
-static int add_rate(cJSON *args, char *text, struct err *err)
+/* "iops=N" into args, a disk's rates or a network's. 0, or -errno with a line in err. */
+static int add_rate(cJSON *args, bool net, char *text, struct err *err)
 {
+	const char *const *names = net ? net_rate_names : rate_names;
+	unsigned nr = net ? NR_NET_RATES : NR_RATES;
 	char *value = strchr(text, '=');
 	uint64_t number;
 
 	if (value)
 		*value++ = '\0';
-	for (enum rate i = 0; i < NR_RATES; i++) {
-		if (strcmp(text, rate_names[i]))
+	for (unsigned i = 0; value && i < nr; i++) {
+		if (strcmp(text, names[i]))
 			continue;
-		if (!value)
-			break;
-		if (rate_parse(i, "throttle:", value, &number, err))
+		if (net ? net_rate_parse(i, "throttle:", value, &number, err)
+			: rate_parse(i, "throttle:", value, &number, err))
 			return -EINVAL;
 		return cJSON_AddNumberToObject(args, text, (double)number) ? 0 : -ENOMEM;
 	}
-	return err_set(err, -EINVAL,
-		       "throttle: %.60s: must be one of: iops=N, iops-burst=N, bps=SIZE, "
-		       "bps-burst=SIZE",
-		       text);
+	return err_set(err, -EINVAL, "throttle: %.60s: must be one of: %s", text,
+		       net ? "pps=N, bps=SIZE" : "iops=N, iops-burst=N, bps=SIZE, bps-burst=SIZE");
 }
 
-static int print_rates(const char *disk, const cJSON *result)
+static int print_rates(const char *name, bool net, const cJSON *result)
 {
-	printf("%s", disk);
-	for (enum rate i = 0; i < NR_RATES; i++) {
-		const cJSON *item = cJSON_GetObjectItemCaseSensitive(result, rate_names[i]);
+	const char *const *names = net ? net_rate_names : rate_names;
+	unsigned nr = net ? NR_NET_RATES : NR_RATES;
+
+	printf("%s", name);
+	for (unsigned i = 0; i < nr; i++) {
+		const cJSON *item = cJSON_GetObjectItemCaseSensitive(result, names[i]);
 		uint64_t n = cJSON_IsNumber(item) ? (uint64_t)item->valuedouble : 0;
 
 		if (n)
-			printf(",%s=%" PRIu64, rate_names[i], n);
-		else if (i == RATE_IOPS || i == RATE_BPS)
-			printf(",%s=off", rate_names[i]);
+			printf(",%s=%" PRIu64, names[i], n);
+		else if (net || i == RATE_IOPS || i == RATE_BPS)
+			printf(",%s=off", names[i]);
 	}
 	putchar('\n');
 	return cmd_written(0);
@@ -153,11 +159,11 @@ static int print_rates(const char *disk, const cJSON *result)
 
 int cmd_throttle(int argc, char **argv)
 {
-	const char *word[2], *disk, *name = NULL;
+	const char *word[2], *what, *name = NULL;
 	cJSON *args, *result = NULL;
 	struct err err = { "" };
 	char text[256], *save = NULL;
-	bool show = true;
+	bool show = true, net;
 	int n, ret, status = STATUS_OK;
 
 	if (wants_help(argc, argv))
@@ -167,17 +173,19 @@ int cmd_throttle(int argc, char **argv)
 		if (word[i][0] == '-')
 			return cmd_usage("throttle", word[i], "unknown option");
 	if (n < 1)
-		return cmd_usage("throttle", NULL, "a disk is needed, such as disk0");
+		return cmd_usage("throttle", NULL,
+				 "a disk or a card is needed, such as disk0 or net0");
 	if (n == 2)
 		name = word[0];
 	if (strlen(word[n - 1]) >= sizeof(text))
 		return cmd_usage("throttle", NULL, "the limits are too long");
 	strcpy(text, word[n - 1]);
-	disk = strtok_r(text, ",", &save);
+	what = strtok_r(text, ",", &save) ?: "";
+	net = !strncmp(what, "net", 3);
 	args = cJSON_CreateObject();
-	ret = cJSON_AddStringToObject(args, "disk", disk ? disk : "") ? 0 : -ENOMEM;
+	ret = cJSON_AddStringToObject(args, net ? "net" : "disk", what) ? 0 : -ENOMEM;
 	for (char *key; !ret && (key = strtok_r(NULL, ",", &save)); show = false)
-		ret = add_rate(args, key, &err);
+		ret = add_rate(args, net, key, &err);
 	if (ret) {
 		cJSON_Delete(args);
 		status = cmd_failed(&err, ret);
@@ -187,7 +195,7 @@ int cmd_throttle(int argc, char **argv)
 	if (ret)
 		status = cmd_failed(&err, ret);
 	else if (show)
-		status = print_rates(disk, result);
+		status = print_rates(what, net, result);
 	cJSON_Delete(result);
 	return status;
 }

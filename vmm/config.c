@@ -9,6 +9,7 @@
 #include "base/platform.h"
 #include "vmm/config_disk.h"
 #include "vmm/config_keys.h"
+#include "vmm/config_net.h"
 #include "vmm/control.h"
 
 #define MEMORY_MIN (16 * MIB)
@@ -201,6 +202,8 @@ static const struct option options[] = {
 	{ "--disk", ARG_NEEDED, true, "path=FILE[,KEY=VALUE ...]",
 	  "a disk; may be given again, and is booted in this order, or by boot=N. The keys:", 0, config_disk },
 	{ "--cdrom", ARG_NEEDED, true, "FILE", "a CD-ROM drive with this image; may be given again", 0, config_cdrom },
+	{ "--net", ARG_NEEDED, true, "user|tap=NAME|bridge=NAME|fd=N[:N][,KEY=VALUE ...]",
+	  "a network card: on a network without rights, or the host's; may be given again. The keys:", 0, config_net },
 	{ "--serial", ARG_NEEDED, true, "stdio|pty|file=PATH|socket=PATH|none",
 	  "what COM1 leads to (stdio); again for COM2 to COM4", 0, parse_serial },
 	{ "--pit", ARG_NEEDED, false,
@@ -239,6 +242,8 @@ void config_print_help(void)
 		       o->meta ? o->meta : "", o->help);
 		if (o->parse == config_disk)
 			config_disk_print_keys();
+		if (o->parse == config_net)
+			config_net_print_keys();
 	}
 	printf("\nOn stdio's console: Ctrl-a x quits, Ctrl-a h lists the other keys.\n"
 	       "See bantam(1).\n");

@@ -7,11 +7,15 @@
 #define VMM_CONFIG_H
 
 #include "backends/block/limit.h"
+#include "backends/net/limit.h"
+#include "backends/net/user.h"
 #include "base/err.h"
 #include "base/util.h"
 #include "devices/pit/pit.h"
 
 #define CONFIG_MAX_DISKS 16
+#define CONFIG_MAX_NETS 8
+#define CONFIG_MAX_FORWARDS 16 /* of a --net user */
 #define CONFIG_MAX_SERIALS 4
 #define CONFIG_MAX_IDE 4 /* ide0 master, ide0 slave, ide1 master, ide1 slave */
 #define CONFIG_MAX_BOOT 99
@@ -50,6 +54,28 @@ struct disk_config {
 	unsigned boot; /* its place in the firmware's boot order, 0: behind those with one */
 };
 
+enum net_vhost { NET_VHOST_AUTO, NET_VHOST_OFF, NET_VHOST_ON };
+
+/* One of tap, fds, bridge and user. */
+struct net_config {
+	const char *tap; /* its name */
+	const char *bridge;
+	int fds[NET_MAX_QUEUES];
+	unsigned nr_fds;
+	unsigned user;
+	unsigned restricted; /* these two: of user */
+	struct user_forward forwards[CONFIG_MAX_FORWARDS];
+	unsigned nr_forwards;
+	uint8_t mac[NET_MAC_LEN]; /* 0: one made from the machine's name */
+	unsigned queues; /* pairs of them */
+	unsigned mtu; /* 0: the back-end's */
+	unsigned vhost; /* enum net_vhost */
+	unsigned no_offloads;
+	unsigned link_down;
+	const char *capture; /* NULL: none */
+	struct net_rates rates;
+};
+
 enum serial_kind { SERIAL_STDIO, SERIAL_PTY, SERIAL_FILE, SERIAL_SOCKET, SERIAL_NONE };
 
 struct serial_config {
@@ -71,6 +97,8 @@ struct config {
 	uint64_t memory; /* bytes */
 	struct disk_config disks[CONFIG_MAX_DISKS];
 	unsigned nr_disks;
+	struct net_config nets[CONFIG_MAX_NETS];
+	unsigned nr_nets;
 	struct serial_config serials[CONFIG_MAX_SERIALS]; /* COM1 first */
 	unsigned nr_serials;
 	unsigned pit; /* enum pit_kind */

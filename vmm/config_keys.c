@@ -8,6 +8,9 @@
 #define WIDTH 78
 #define INDENT "          "
 
+const char *const config_alone[] = { NULL };
+const char *const config_many[] = { NULL };
+
 int config_word(const char *what, const char *value, const char *const *words, unsigned *out,
 		struct err *err)
 {
@@ -32,12 +35,31 @@ static const struct config_key *key_find(const struct config_key *keys, size_t n
 	return NULL;
 }
 
+/* The next free place of a key that may be given again. */
+static int store_again(const struct config_key *key, const char *what, const char *value, void *out,
+		       struct err *err)
+{
+	const char **place = (const char **)(void *)((char *)out + key->offset);
+	unsigned i = 0;
+
+	if (!*value)
+		return err_set(err, -EINVAL, "%s=: a value is missing", what);
+	while (i < key->max && place[i])
+		i++;
+	if (i == key->max)
+		return err_set(err, -EINVAL, "%s=%s: at most %u of them", what, value, key->max);
+	place[i] = value;
+	return 0;
+}
+
 static int key_store(const struct config_key *key, const char *option, char *value, void *out,
 		     struct err *err)
 {
 	char what[64];
 
 	snprintf(what, sizeof(what), "%s: %s", option, key->name);
+	if (key->words == config_many)
+		return store_again(key, what, value, out, err);
 	if (key->words)
 		return config_word(what, value, key->words, (unsigned *)((char *)out + key->offset),
 				   err);
@@ -69,11 +91,17 @@ int config_keys(const char *option, char *text, const struct config_key *keys, s
 		const struct config_key *key;
 
 		value = name + strcspn(name, "=,");
-		if (*value == '=')
-			*value++ = '\0';
-		else
-			return err_set(err, -EINVAL, "%s %.*s: must be key=value", option,
-				       (int)(value - name), name);
+		if (*value != '=') {
+			text = *value ? value + 1 : NULL;
+			*value = '\0';
+			key = key_find(keys, nr, name);
+			if (!key || key->words != config_alone)
+				return err_set(err, -EINVAL, "%s %s: must be key=value", option,
+					       name);
+			*(unsigned *)(void *)((char *)out + key->offset) = 1;
+			continue;
+		}
+		*value++ = '\0';
 		for (src = dst = value; *src && !(*src == ',' && src[1] != ','); src++) {
 			if (*src == ',')
 				src++;
@@ -92,7 +120,10 @@ int config_keys(const char *option, char *text, const struct config_key *keys, s
 			return err_set(err, -EINVAL, "%s: unknown key '%s'; the keys are: %s",
 				       option, name, list);
 		}
-		if (seen & 1ull << (key - keys))
+		if (key->words == config_alone)
+			return err_set(err, -EINVAL, "%s: %s stands alone, without a value", option,
+				       name);
+		if (seen & 1ull << (key - keys) && key->words != config_many)
 			return err_set(err, -EINVAL, "%s: %s is given twice", option, name);
 		seen |= 1ull << (key - keys);
 		if (key_store(key, option, value, out, err))
@@ -108,8 +139,10 @@ void config_keys_print(const struct config_key *keys, size_t nr)
 	for (size_t i = 0; i < nr; i++) {
 		const struct config_key *key = &keys[i];
 		char text[96];
-		int len = snprintf(text, sizeof(text), "%s=%s", key->name,
-				   key->words ? "" : (key->meta ? key->meta : "N"));
+		const char *meta = key->meta ? key->meta : "N";
+		bool alone = key->words == config_alone, words = key->words && *key->words;
+		int len = snprintf(text, sizeof(text), "%s%s%s", key->name, alone ? "" : "=",
+				   alone || words ? "" : meta);
 
 		for (unsigned k = 0; key->words && key->words[k]; k++)
 			len += snprintf(text + len, sizeof(text) - (size_t)len, "%s%s",

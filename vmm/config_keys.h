@@ -11,6 +11,11 @@
 #include "base/err.h"
 #include "base/util.h"
 
+/* In the place of a key's words: it stands alone, without a value; an unsigned, 1 where it does. */
+extern const char *const config_alone[];
+/* It is a string, and may be given again, max times: an array of const char *, NULL behind them. */
+extern const char *const config_many[];
+
 /* A key of a compound option: a string, one of words, or a number. */
 struct config_key {
 	const char *name;
@@ -27,7 +32,7 @@ int config_word(const char *what, const char *value, const char *const *words, u
 
 /*
  * Cuts "key=value,key=value" apart in place; a comma in a value is written twice. Each key may
- * stand once. out: the struct that the keys' offsets are in.
+ * stand once, but for config_many. out: the struct that the keys' offsets are in.
  */
 int config_keys(const char *option, char *text, const struct config_key *keys, size_t nr, void *out,
 		struct err *err) __must_check;

@@ -24,6 +24,7 @@
 #include "vmm/bios.h"
 #include "vmm/cpus.h"
 #include "vmm/disks.h"
+#include "vmm/nets.h"
 #include "vmm/verbs.h"
 
 #define DISK_QUEUES 4 /* where nobody asks for more; a thread has to look at each */
@@ -272,6 +273,8 @@ static int wire_devices(struct machine *m, struct err *err)
 		ret = add_uart(m, i, err);
 	if (!ret)
 		ret = disks_wire(m, err);
+	if (!ret)
+		ret = nets_wire(m, err);
 	if (!ret && m->cfg->firmware)
 		ret = add_fw_cfg(m, err);
 	return ret;
@@ -462,6 +465,8 @@ int machine_create(struct machine *m, const struct config *cfg, struct err *err)
 	if (!ret)
 		ret = disks_open(m, err);
 	if (!ret)
+		ret = nets_open(m, err);
+	if (!ret)
 		ret = create_memory(&m->mem, cfg, err);
 	if (!ret)
 		ret = bios_open_rom(m, err);
@@ -491,6 +496,8 @@ void machine_destroy(struct machine *m)
 		device_destroy(m->devices[--m->nr_devices]);
 	for (unsigned i = 0; i < CONFIG_MAX_DISKS; i++)
 		block_destroy(m->blocks[i]);
+	for (unsigned i = 0; i < CONFIG_MAX_NETS; i++)
+		net_destroy(m->nets[i]);
 	for (unsigned i = 0; i < CONFIG_MAX_SERIALS; i++)
 		chardev_destroy(m->chardevs[i]);
 	chardev_destroy(m->firmware_log);

@@ -30,6 +30,8 @@
 
 /* The PCI slot of disk i: behind the host bridge and the ISA bridge. */
 #define MACHINE_DISK_SLOT(i) (2 + (i))
+/* Of network card i: behind all disks. */
+#define MACHINE_NET_SLOT(i) (MACHINE_DISK_SLOT(CONFIG_MAX_DISKS) + (i))
 
 /* What is written at the end of a run. */
 enum machine_output { MACHINE_EXITS, MACHINE_PROFILE, MACHINE_TRACE, MACHINE_NR_OUTPUTS };
@@ -61,6 +63,10 @@ struct machine {
 	struct block *policies[CONFIG_MAX_DISKS]; /* NULL: on-error=report */
 	struct loop_post disks_post; /* one of them has stopped */
 	unsigned stopped_disks; /* bits: they have stopped the machine, and the user knows */
+	struct net *nets[CONFIG_MAX_NETS]; /* the uppermost layer of each (vmm/nets.h) */
+	struct net *net_limits[CONFIG_MAX_NETS]; /* a layer below it, or it */
+	struct device *net_cards[CONFIG_MAX_NETS]; /* also in devices */
+	uint8_t macs[CONFIG_MAX_NETS][NET_MAC_LEN];
 	struct pci_host *pci;
 	struct pit_host pit; /* of the PIT in user space */
 	struct device *disks[CONFIG_MAX_DISKS]; /* virtio's, NULL for others; also in devices */

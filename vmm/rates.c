@@ -26,10 +26,19 @@ uint64_t *rate_field(struct limit_rates *rates, enum rate rate)
 	}
 }
 
-int rate_parse(enum rate rate, const char *what, const char *text, uint64_t *out, struct err *err)
-{
-	bool bytes = rate == RATE_BPS || rate == RATE_BPS_BURST;
+const char *const net_rate_names[NR_NET_RATES] = {
+	[NET_RATE_PPS] = "pps",
+	[NET_RATE_BPS] = "bps",
+};
 
+uint64_t *net_rate_field(struct net_rates *rates, enum net_rate rate)
+{
+	return rate == NET_RATE_PPS ? &rates->pps : &rates->bps;
+}
+
+static int parse(const char *name, bool bytes, const char *what, const char *text, uint64_t *out,
+		 struct err *err)
+{
 	*out = 0;
 	if (!strcmp(text, "off"))
 		return 0;
@@ -37,6 +46,18 @@ int rate_parse(enum rate rate, const char *what, const char *text, uint64_t *out
 		*out = UINT64_MAX;
 	if (*out <= LIMIT_MAX_RATE)
 		return 0;
-	return err_set(err, -EINVAL, "%s %s=%.60s: must be %s, or off", what, rate_names[rate],
-		       text, bytes ? "a size such as 10M" : "a number");
+	return err_set(err, -EINVAL, "%s %s=%.60s: must be %s, or off", what, name, text,
+		       bytes ? "a size such as 10M" : "a number");
+}
+
+int rate_parse(enum rate rate, const char *what, const char *text, uint64_t *out, struct err *err)
+{
+	return parse(rate_names[rate], rate == RATE_BPS || rate == RATE_BPS_BURST, what, text, out,
+		     err);
+}
+
+int net_rate_parse(enum net_rate rate, const char *what, const char *text, uint64_t *out,
+		   struct err *err)
+{
+	return parse(net_rate_names[rate], rate == NET_RATE_BPS, what, text, out, err);
 }

@@ -3,12 +3,13 @@
 
 #include <cjson/cJSON.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <string.h>
 
 #include "devices/pit/pit.h"
 #include "vmm/disks.h"
 #include "vmm/rates.h"
+#include "vmm/verb_args.h"
+#include "vmm/verbs_net.h"
 
 static int verb_exits(void *ctx, const cJSON *args, cJSON **result, struct err *err)
 {
@@ -60,23 +61,6 @@ struct disk_args {
 	unsigned set;
 };
 
-/* True with the number of that name in *out; one that is none gives a line in err. */
-static bool take_number(const cJSON *args, const char *name, uint64_t max, uint64_t *out,
-			struct err *err)
-{
-	const cJSON *item = cJSON_GetObjectItemCaseSensitive(args, name);
-
-	if (!item)
-		return false;
-	if (cJSON_IsNumber(item) && item->valuedouble >= 0 && item->valuedouble <= (double)max &&
-	    item->valuedouble == (double)(uint64_t)item->valuedouble) {
-		*out = (uint64_t)item->valuedouble;
-		return true;
-	}
-	err_set(err, -EINVAL, "%s: must be a whole number up to %" PRIu64, name, max);
-	return false;
-}
-
 static int take_disk(struct machine *m, const cJSON *args, struct disk_args *out, struct err *err)
 {
 	const cJSON *disk = cJSON_GetObjectItemCaseSensitive(args, "disk");
@@ -105,7 +89,7 @@ static int verb_resize(void *ctx, const cJSON *args, cJSON **result, struct err 
 	(void)result;
 	if (ret)
 		return ret;
-	if (!take_number(args, "size", MAX_SIZE, &a.size, err))
+	if (!verb_number(args, "size", MAX_SIZE, &a.size, err))
 		return err->text[0] ? -EINVAL : err_set(err, -EINVAL, "size: is missing");
 	if (shrink && !cJSON_IsBool(shrink))
 		return err_set(err, -EINVAL, "shrink: must be true or false");
@@ -124,12 +108,15 @@ static int verb_throttle(void *ctx, const cJSON *args, cJSON **result, struct er
 {
 	struct machine *m = ctx;
 	struct disk_args a;
-	int ret = take_disk(m, args, &a, err);
+	int ret;
 
+	if (cJSON_GetObjectItemCaseSensitive(args, "net"))
+		return verb_throttle_net(ctx, args, result, err);
+	ret = take_disk(m, args, &a, err);
 	if (ret)
 		return ret;
 	for (enum rate i = 0; i < NR_RATES; i++) {
-		if (take_number(args, rate_names[i], LIMIT_MAX_RATE, rate_field(&a.rates, i), err))
+		if (verb_number(args, rate_names[i], LIMIT_MAX_RATE, rate_field(&a.rates, i), err))
 			a.set |= 1u << i;
 		if (err->text[0])
 			return -EINVAL;
@@ -184,7 +171,7 @@ static int take_pit_policy(const cJSON *args, struct pit_policy *policy, struct 
 	uint64_t hz;
 	int ret;
 
-	if (take_number(args, "max-hz", PIT_MAX_HZ, &hz, err))
+	if (verb_number(args, "max-hz", PIT_MAX_HZ, &hz, err))
 		policy->max_hz = (unsigned)hz;
 	if (err->text[0])
 		return -EINVAL;
@@ -235,4 +222,5 @@ static int verb_pit(void *ctx, const cJSON *args, cJSON **result, struct err *er
 const struct control_verb verbs[VERBS_NR] = {
 	{ "exits", verb_exits },       { "profile", verb_profile }, { "resize", verb_resize },
 	{ "throttle", verb_throttle }, { "resume", verb_resume },   { "pit", verb_pit },
+	{ "info", verb_info },         { "link", verb_link },
 };

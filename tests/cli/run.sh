@@ -178,6 +178,19 @@ for _ in {1..17}; do
 done
 run_mistake "disk: seventeen" 2 "--disk|16" "${disks[@]}"
 
+# --- networks ---
+
+run_mistake "net: a name alone" 2 "--net|tap0|key=value" --net tap0
+run_mistake "net: an unknown key" 2 "--net|colour|user, tap, bridge" --net user,colour=red
+run_mistake "net: two of them in one" 2 "--net|user, tap=NAME" --net user,tap=tap0
+run_mistake "net: a group's address" 2 "mac=01:00:5e:00:00:01" --net user,mac=01:00:5e:00:00:01
+run_mistake "net: a forward without a guest's port" 2 "forward=tcp:22|tcp:2222:22" --net user,forward=tcp:22
+run_mistake "net: a forward to a tap" 2 "forward|user" --net tap=tap0,forward=tcp:2222:22
+run_mistake "net: no such descriptor" 1 "fd=99|descriptor" --net fd=99
+run_mistake "net: a descriptor that is no tap" 1 "fd=3|no tap" --net fd=3 3</dev/null
+run_mistake "net: no such bridge" 1 "bridge=br-none|ip link add br-none" --net bridge=br-none
+run_mistake "net: a capture that cannot be" 1 "capture=missing/x" --net user,capture=missing/x
+
 # --- the rest ---
 
 run_mistake "serial: an unknown kind" 2 "--serial|telnet|stdio" --serial telnet
