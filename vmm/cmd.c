@@ -11,6 +11,8 @@
 #include "vmm/control.h"
 #include "vmm/report/report.h"
 
+#define CALL_TIMEOUT_MS 10000
+
 int cmd_usage(const char *command, const char *arg, const char *what)
 {
 	log_error("%s: %s%s%s; see bantam %s --help", command, arg ? arg : "", arg ? ": " : "",
@@ -38,6 +40,47 @@ int cmd_written(int ret)
 		return STATUS_OK;
 	log_error("standard output: %s", strerror(-ret));
 	return STATUS_ERROR;
+}
+
+bool cmd_wants_help(int argc, char **argv)
+{
+	for (int i = 0; i < argc; i++)
+		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
+			return true;
+	return false;
+}
+
+int cmd_print_help(const char *text)
+{
+	fputs(text, stdout);
+	return cmd_written(0);
+}
+
+int cmd_call(const char *name, const char *verb, cJSON *args, cJSON **result, struct err *err)
+{
+	struct control_client *c;
+	int ret = args ? control_connect(name, &c, err) : -ENOMEM;
+
+	if (!ret) {
+		ret = control_call(c, verb, args, CALL_TIMEOUT_MS, result, err);
+		control_close(c);
+	}
+	cJSON_Delete(args);
+	return ret;
+}
+
+double cmd_number(const cJSON *o, const char *key)
+{
+	const cJSON *item = cJSON_GetObjectItemCaseSensitive(o, key);
+
+	return cJSON_IsNumber(item) ? item->valuedouble : 0;
+}
+
+const char *cmd_word(const cJSON *o, const char *key)
+{
+	const cJSON *item = cJSON_GetObjectItemCaseSensitive(o, key);
+
+	return cJSON_IsString(item) ? item->valuestring : "?";
 }
 
 int cmd_die_by(int sig)

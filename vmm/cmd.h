@@ -7,6 +7,8 @@
 #ifndef VMM_CMD_H
 #define VMM_CMD_H
 
+#include <cjson/cJSON.h>
+
 #include "base/err.h"
 
 enum { STATUS_OK, STATUS_ERROR, STATUS_USAGE, STATUS_CRASHED };
@@ -36,6 +38,21 @@ int cmd_failed(const struct err *err, int ret);
  * ret: what writing it has come to so far, 0 or -errno. STATUS_OK or STATUS_ERROR.
  */
 int cmd_written(int ret);
+
+/* Whether --help or -h is among the words; and prints a command's help: STATUS_OK or STATUS_ERROR. */
+bool cmd_wants_help(int argc, char **argv);
+int cmd_print_help(const char *text);
+
+/*
+ * One call to the machine of that name; NULL: the only one. Takes args, NULL: there was no memory for
+ * them. 0 with its answer in *result, the caller's to delete, or -errno and err.
+ */
+int cmd_call(const char *name, const char *verb, cJSON *args, cJSON **result,
+	     struct err *err) __must_check;
+
+/* Of an answer: the number of that name, or 0; the word, or "?". */
+double cmd_number(const cJSON *o, const char *key);
+const char *cmd_word(const cJSON *o, const char *key);
 
 /* Ends the process as sig does when nobody handles it, so that the parent sees it. */
 int cmd_die_by(int sig);

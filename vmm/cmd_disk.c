@@ -10,10 +10,7 @@
 #include <string.h>
 
 #include "vmm/cmd.h"
-#include "vmm/control.h"
 #include "vmm/rates.h"
-
-#define TIMEOUT_MS 10000
 
 static const char resize_usage[] =
 	"usage: bantam resize [NAME] DISK SIZE [--shrink]\n"
@@ -36,34 +33,6 @@ static const char resume_usage[] =
 	"\n"
 	"  Goes on with a machine that has stopped because of a disk with on-error=stop: the\n"
 	"  requests that failed are tried again.\n";
-
-static bool wants_help(int argc, char **argv)
-{
-	for (int i = 0; i < argc; i++)
-		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
-			return true;
-	return false;
-}
-
-static int help(const char *text)
-{
-	fputs(text, stdout);
-	return cmd_written(0);
-}
-
-/* One call to the machine of that name; NULL: the only one. Takes args, NULL: no memory. */
-static int call(const char *name, const char *verb, cJSON *args, cJSON **result, struct err *err)
-{
-	struct control_client *c;
-	int ret = args ? control_connect(name, &c, err) : -ENOMEM;
-
-	if (!ret) {
-		ret = control_call(c, verb, args, TIMEOUT_MS, result, err);
-		control_close(c);
-	}
-	cJSON_Delete(args);
-	return ret;
-}
 
 /* Of up to max words the options are left out; -1: too many. */
 static int words(int argc, char **argv, const char *option, bool *given, const char **out, int max)
@@ -91,8 +60,8 @@ int cmd_resize(int argc, char **argv)
 	uint64_t size;
 	int n, ret;
 
-	if (wants_help(argc, argv))
-		return help(resize_usage);
+	if (cmd_wants_help(argc, argv))
+		return cmd_print_help(resize_usage);
 	n = words(argc, argv, "--shrink", &shrink, word, 3);
 	for (int i = 0; i < n; i++)
 		if (word[i][0] == '-')
@@ -111,7 +80,7 @@ int cmd_resize(int argc, char **argv)
 		cJSON_Delete(args);
 		args = NULL;
 	}
-	ret = call(name, "resize", args, &result, &err);
+	ret = cmd_call(name, "resize", args, &result, &err);
 	cJSON_Delete(result);
 	return ret ? cmd_failed(&err, ret) : STATUS_OK;
 }
@@ -166,8 +135,8 @@ int cmd_throttle(int argc, char **argv)
 	bool show = true, net;
 	int n, ret, status = STATUS_OK;
 
-	if (wants_help(argc, argv))
-		return help(throttle_usage);
+	if (cmd_wants_help(argc, argv))
+		return cmd_print_help(throttle_usage);
 	n = words(argc, argv, NULL, NULL, word, 2);
 	for (int i = 0; i < n; i++)
 		if (word[i][0] == '-')
@@ -191,7 +160,7 @@ int cmd_throttle(int argc, char **argv)
 		status = cmd_failed(&err, ret);
 		return ret == -EINVAL ? STATUS_USAGE : status;
 	}
-	ret = call(name, "throttle", args, &result, &err);
+	ret = cmd_call(name, "throttle", args, &result, &err);
 	if (ret)
 		status = cmd_failed(&err, ret);
 	else if (show)
@@ -207,14 +176,14 @@ int cmd_resume(int argc, char **argv)
 	struct err err = { "" };
 	int n, ret;
 
-	if (wants_help(argc, argv))
-		return help(resume_usage);
+	if (cmd_wants_help(argc, argv))
+		return cmd_print_help(resume_usage);
 	n = words(argc, argv, NULL, NULL, &name, 1);
 	if (n < 0)
 		return cmd_usage("resume", argv[1], "one machine at a time");
 	if (name && name[0] == '-')
 		return cmd_usage("resume", name, "unknown option");
-	ret = call(name, "resume", cJSON_CreateObject(), &result, &err);
+	ret = cmd_call(name, "resume", cJSON_CreateObject(), &result, &err);
 	cJSON_Delete(result);
 	return ret ? cmd_failed(&err, ret) : STATUS_OK;
 }

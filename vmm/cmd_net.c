@@ -7,9 +7,7 @@
 #include <string.h>
 
 #include "vmm/cmd.h"
-#include "vmm/control.h"
 
-#define TIMEOUT_MS 10000
 #define MIB_F 1048576.0
 
 static const char info_usage[] =
@@ -23,48 +21,6 @@ static const char link_usage[] =
 	"\n"
 	"  Plugs the cable of a network card (net0, net1, ...) in or pulls it out.\n";
 
-static bool wants_help(int argc, char **argv)
-{
-	for (int i = 0; i < argc; i++)
-		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
-			return true;
-	return false;
-}
-
-static int help(const char *text)
-{
-	fputs(text, stdout);
-	return cmd_written(0);
-}
-
-/* One call to the machine of that name; NULL: the only one. Takes args, NULL: no memory. */
-static int call(const char *name, const char *verb, cJSON *args, cJSON **result, struct err *err)
-{
-	struct control_client *c;
-	int ret = args ? control_connect(name, &c, err) : -ENOMEM;
-
-	if (!ret) {
-		ret = control_call(c, verb, args, TIMEOUT_MS, result, err);
-		control_close(c);
-	}
-	cJSON_Delete(args);
-	return ret;
-}
-
-static double number(const cJSON *o, const char *key)
-{
-	const cJSON *item = cJSON_GetObjectItemCaseSensitive(o, key);
-
-	return cJSON_IsNumber(item) ? item->valuedouble : 0;
-}
-
-static const char *word(const cJSON *o, const char *key)
-{
-	const cJSON *item = cJSON_GetObjectItemCaseSensitive(o, key);
-
-	return cJSON_IsString(item) ? item->valuestring : "?";
-}
-
 static bool is_true(const cJSON *o, const char *key)
 {
 	return cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(o, key));
@@ -74,7 +30,7 @@ static void print_way(const cJSON *queue, const char *way)
 {
 	const cJSON *o = cJSON_GetObjectItemCaseSensitive(queue, way);
 
-	printf("%s %.0f frames, %.0f bytes", way, number(o, "frames"), number(o, "bytes"));
+	printf("%s %.0f frames, %.0f bytes", way, cmd_number(o, "frames"), cmd_number(o, "bytes"));
 }
 
 static void print_queue(const cJSON *queue, unsigned number_of)
@@ -101,10 +57,10 @@ static void print_card(const cJSON *net)
 	const cJSON *queues = cJSON_GetObjectItemCaseSensitive(net, "queues"), *queue;
 	unsigned i = 0;
 
-	printf("%s: %s, mac=%s, link=%s", word(net, "name"), word(net, "backend"), word(net, "mac"),
-	       is_true(net, "up") ? "up" : "down");
-	if (number(net, "mtu") > 0)
-		printf(", mtu=%.0f", number(net, "mtu"));
+	printf("%s: %s, mac=%s, link=%s", cmd_word(net, "name"), cmd_word(net, "backend"),
+	       cmd_word(net, "mac"), is_true(net, "up") ? "up" : "down");
+	if (cmd_number(net, "mtu") > 0)
+		printf(", mtu=%.0f", cmd_number(net, "mtu"));
 	printf("%s\n", is_true(net, "vhost") ? ", vhost-net moves its frames" : "");
 	cJSON_ArrayForEach(queue, queues)
 	{
@@ -116,8 +72,8 @@ static void print_info(const cJSON *info)
 {
 	const cJSON *nets = cJSON_GetObjectItemCaseSensitive(info, "nets"), *net;
 
-	printf("%s: %.0f CPUs, %.0fM of memory\n", word(info, "name"), number(info, "cpus"),
-	       number(info, "memory") / MIB_F);
+	printf("%s: %.0f CPUs, %.0fM of memory\n", cmd_word(info, "name"), cmd_number(info, "cpus"),
+	       cmd_number(info, "memory") / MIB_F);
 	cJSON_ArrayForEach(net, nets)
 	{
 		print_card(net);
@@ -143,8 +99,8 @@ int cmd_info(int argc, char **argv)
 	bool json = false;
 	int ret;
 
-	if (wants_help(argc, argv))
-		return help(info_usage);
+	if (cmd_wants_help(argc, argv))
+		return cmd_print_help(info_usage);
 	for (int i = 0; i < argc; i++) {
 		if (!strcmp(argv[i], "--json"))
 			json = true;
@@ -155,7 +111,7 @@ int cmd_info(int argc, char **argv)
 		else
 			name = argv[i];
 	}
-	ret = call(name, "info", cJSON_CreateObject(), &result, &err);
+	ret = cmd_call(name, "info", cJSON_CreateObject(), &result, &err);
 	if (ret) {
 		cJSON_Delete(result);
 		return cmd_failed(&err, ret);
@@ -175,8 +131,8 @@ int cmd_link(int argc, char **argv)
 	bool up;
 	int ret;
 
-	if (wants_help(argc, argv))
-		return help(link_usage);
+	if (cmd_wants_help(argc, argv))
+		return cmd_print_help(link_usage);
 	for (int i = 0; i < argc; i++)
 		if (argv[i][0] == '-')
 			return cmd_usage("link", argv[i], "unknown option");
@@ -191,7 +147,7 @@ int cmd_link(int argc, char **argv)
 		cJSON_Delete(args);
 		args = NULL;
 	}
-	ret = call(argc == 3 ? argv[0] : NULL, "link", args, &result, &err);
+	ret = cmd_call(argc == 3 ? argv[0] : NULL, "link", args, &result, &err);
 	cJSON_Delete(result);
 	return ret ? cmd_failed(&err, ret) : STATUS_OK;
 }

@@ -1,16 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* bantam pit: the dial of a running machine's timer. */
 #include <cjson/cJSON.h>
-#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "vmm/cmd.h"
 #include "vmm/config.h"
-#include "vmm/control.h"
-
-#define TIMEOUT_MS 5000
 
 static const char usage[] =
 	"usage: bantam pit [NAME] "
@@ -32,41 +28,21 @@ static cJSON *policy_to_json(const struct pit_policy *p)
 	return NULL;
 }
 
-static double number(const cJSON *o, const char *key)
-{
-	const cJSON *item = cJSON_GetObjectItemCaseSensitive(o, key);
-
-	return cJSON_IsNumber(item) ? item->valuedouble : 0;
-}
-
-static const char *word(const cJSON *o, const char *key)
-{
-	const cJSON *item = cJSON_GetObjectItemCaseSensitive(o, key);
-
-	return cJSON_IsString(item) ? item->valuestring : "?";
-}
-
 static void print_state(const cJSON *o)
 {
-	printf("max-hz=%.0f,time=%s,lost-ticks=%s\n", number(o, "max-hz"), word(o, "time"),
-	       word(o, "lost-ticks"));
-	printf("asked %.2f Hz, raised %.0f, owed %.0f, dropped %.0f\n", number(o, "asked-hz"),
-	       number(o, "raised"), number(o, "owed"), number(o, "dropped"));
+	printf("max-hz=%.0f,time=%s,lost-ticks=%s\n", cmd_number(o, "max-hz"), cmd_word(o, "time"),
+	       cmd_word(o, "lost-ticks"));
+	printf("asked %.2f Hz, raised %.0f, owed %.0f, dropped %.0f\n", cmd_number(o, "asked-hz"),
+	       cmd_number(o, "raised"), cmd_number(o, "owed"), cmd_number(o, "dropped"));
 }
 
 static int call(const char *name, const struct pit_policy *policy, struct err *err)
 {
 	cJSON *args = policy_to_json(policy), *result = NULL;
-	struct control_client *c;
-	int ret = args ? control_connect(name, &c, err) : -ENOMEM;
+	int ret = cmd_call(name, "pit", args, &result, err);
 
-	if (!ret) {
-		ret = control_call(c, "pit", args, TIMEOUT_MS, &result, err);
-		control_close(c);
-	}
 	if (!ret)
 		print_state(result);
-	cJSON_Delete(args);
 	cJSON_Delete(result);
 	return ret;
 }
