@@ -72,7 +72,8 @@ static void print_info(const cJSON *info)
 {
 	const cJSON *nets = cJSON_GetObjectItemCaseSensitive(info, "nets"), *net;
 
-	printf("%s: %.0f CPUs, %.0fM of memory\n", cmd_word(info, "name"), cmd_number(info, "cpus"),
+	printf("%s: %.0f CPU%s, %.0fM of memory\n", cmd_word(info, "name"),
+	       cmd_number(info, "cpus"), cmd_number(info, "cpus") > 1 ? "s" : "",
 	       cmd_number(info, "memory") / MIB_F);
 	cJSON_ArrayForEach(net, nets)
 	{
