@@ -12,8 +12,10 @@ LAB="busybox-static cpio e2fsprogs lz4 xz-utils zstd qemu-system-x86"
 MODULE="libelf-dev"
 # guests/linux/mkdebian.sh
 DISK="mmdebstrap uidmap fdisk e2fsprogs grub-common grub-pc-bin"
+# What networks are tried with, from both ends.
+NET="iperf3 iputils-ping tcpdump"
 # What the tests' guests run, read and are started by.
-GUESTS="fio genisoimage seabios nbdkit qemu-utils patch"
+GUESTS="fio genisoimage seabios nbdkit qemu-utils patch $NET"
 CHECK="clang clang-runtime libcmocka-dev clang-format clang-tidy cppcheck shellcheck device-tree-compiler mandoc python3-jsonschema libxml2-utils"
 
 die() {
@@ -30,7 +32,7 @@ for purpose in "$@"; do
 	disk) wanted+=" $DISK" ;;
 	lab) wanted+=" $LAB" ;;
 	demo) wanted+=" $BUILD $LAB" ;;
-	bench) wanted+=" $BUILD $LAB $MODULE" ;;
+	bench) wanted+=" $BUILD $LAB $MODULE $NET" ;;
 	*) die "unknown purpose '$purpose': build, check, lab, demo, bench or disk" ;;
 	esac
 done
