@@ -65,34 +65,34 @@ static int add_virtio_disk(struct machine *m, unsigned i, unsigned number, struc
 	char name[24];
 	struct virtio_blk_config cfg = {
 		.name = name,
-		.devfn = MACHINE_DISK_SLOT(i) << 3,
-		.mode = modes[d->virtio],
-		.flr = d->flr,
-		.mem = &m->mem,
+		.at.devfn = MACHINE_DISK_SLOT(i) << 3,
+		.at.mode = modes[d->virtio],
+		.at.flr = d->flr,
+		.at.mem = &m->mem,
 		.block = m->blocks[i],
-		.no_ioeventfd = d->no_ioeventfd,
-		.poll_ns = d->poll_ns,
-		.packed = d->packed,
-		.no_event_idx = d->no_event_idx,
+		.at.no_ioeventfd = d->no_ioeventfd,
+		.at.poll_ns = d->poll_ns,
+		.at.packed = d->packed,
+		.at.no_event_idx = d->no_event_idx,
 	};
 	int ret = count_queues(m, i, &cfg.queues, err);
 
 	if (ret)
 		return ret;
-	cfg.threads = (unsigned)min_u64(d->threads ? d->threads : 1, cfg.queues);
-	for (unsigned k = cfg.threads; k-- > 0;) {
+	cfg.at.threads = (unsigned)min_u64(d->threads ? d->threads : 1, cfg.queues);
+	for (unsigned k = cfg.at.threads; k-- > 0;) {
 		snprintf(name, sizeof(name), k ? "virtio-blk%u/%u" : "virtio-blk%u", number, k);
 		cfg.stages[k] = observe_disk(&m->observe, name);
 		if (!cfg.stages[k])
 			return err_set(err, -ENOMEM, "%s: %s", name, strerror(ENOMEM));
 	}
 	if (d->bus == DISK_MMIO) {
-		cfg.bus = &m->bus;
-		cfg.base = PLATFORM_VIRTIO_MMIO_BASE + m->nr_mmio * PLATFORM_VIRTIO_MMIO_SIZE;
-		cfg.irq = kvm_irq(&m->kvm, PLATFORM_IRQ_VIRTIO_MMIO + m->nr_mmio);
+		cfg.at.bus = &m->bus;
+		cfg.at.base = PLATFORM_VIRTIO_MMIO_BASE + m->nr_mmio * PLATFORM_VIRTIO_MMIO_SIZE;
+		cfg.at.irq = kvm_irq(&m->kvm, PLATFORM_IRQ_VIRTIO_MMIO + m->nr_mmio);
 		m->nr_mmio++;
 	} else {
-		cfg.pci = m->pci;
+		cfg.at.pci = m->pci;
 	}
 	ret = virtio_blk_create(&cfg, &m->disks[i]);
 	if (!ret)

@@ -91,10 +91,10 @@ static int add_card(struct machine *m, unsigned i, struct err *err)
 	char name[24];
 	struct virtio_net_config cfg = {
 		.name = name,
-		.pci = m->pci,
-		.devfn = MACHINE_NET_SLOT(i) << 3,
-		.mode = VIRTIO_PCI_TRANSITIONAL,
-		.mem = &m->mem,
+		.at.pci = m->pci,
+		.at.devfn = MACHINE_NET_SLOT(i) << 3,
+		.at.mode = VIRTIO_PCI_TRANSITIONAL,
+		.at.mem = &m->mem,
 		.net = m->nets[i],
 		.no_offloads = n->no_offloads,
 		.pairs = n->queues,

@@ -15,34 +15,13 @@
 
 #include "backends/block/block.h"
 #include "backends/block/stages.h"
-#include "base/bus.h"
-#include "base/device.h"
-#include "base/irq.h"
-#include "base/loop.h"
-#include "base/mem.h"
-#include "devices/pci/pci_host.h"
-#include "devices/virtio/virtio_pci.h"
+#include "devices/virtio/virtio_any.h"
 
 struct virtio_blk_config {
 	const char *name; /* "virtio-blk0" */
-	struct pci_host *pci; /* NULL: memory-mapped I/O */
-	int devfn; /* slot << 3 | function; -1: the first free slot */
-	enum virtio_pci_mode mode;
-	bool flr; /* a function level reset: devices/virtio/virtio_pci.h */
-	struct bus *bus; /* without PCI, these three: devices/virtio/virtio_mmio.h */
-	uint64_t base;
-	struct irq irq;
-	bool packed; /* offer packed rings */
-	bool no_event_idx; /* do not offer EVENT_IDX */
-	struct mem *mem;
+	struct virtio_place at; /* threads: 0 is 1 */
 	struct block *block; /* the board's, and lives as long as the device */
-	/* NULL: a thread of the device's own. Else its thread runs while the device lives. */
-	struct loop *loop;
 	unsigned queues; /* 1 .. VIRTIO_MAX_QUEUES; 0: 1 */
-	unsigned threads; /* of the device's own; the queues are dealt out to them; 0: 1 */
-	uint64_t poll_ns; /* how long they look before they sleep, at most; 0: not at all */
-	uint16_t queue_size; /* a power of 2, 4 .. VIRTQ_MAX_SIZE; 0: 256 */
-	bool no_ioeventfd; /* doorbells exit to user space (devices/virtio/virtio_pci.h) */
 	/*
 	 * Where its requests' time is accounted, for each thread; NULL: nowhere. The board's, they
 	 * outlive the device.

@@ -7,8 +7,6 @@
 #define DEVICES_VIRTIO_BLK_INT_H
 
 #include "devices/virtio/virtio_blk.h"
-#include "devices/virtio/virtio_mmio.h"
-#include "devices/virtio/virtio_pci.h"
 
 /* 5.2.3 */
 #define VIRTIO_BLK_F_SIZE_MAX (1ull << 1)
@@ -56,24 +54,17 @@ struct blk_queue {
 };
 
 struct virtio_blk_state {
-	union { /* as the transport */
-		struct virtio_pci_state vp;
-		struct virtio_mmio_state vm;
-	};
+	union virtio_any_state any;
 	uint8_t writeback; /* the driver's choice (5.2.5); 1 where it has none */
 };
 
 struct virtio_blk {
 	union {
-		struct virtio_dev vdev; /* its struct device first; both transports', too */
-		struct virtio_pci vp;
-		struct virtio_mmio vm;
+		struct virtio_dev vdev;
+		struct virtio_any any;
 	};
-	bool mmio;
 	struct block *block;
 	uint64_t capacity; /* sectors, as the driver is told; guarded by the device's lock */
-	struct iothread *threads; /* nr_threads, where the board gave us no loop */
-	unsigned nr_threads;
 	struct blk_queue *queues;
 	unsigned nr_queues;
 	atomic_bool durable; /* a write is done when it is on the medium */

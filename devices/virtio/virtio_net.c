@@ -2,15 +2,10 @@
 #include "devices/virtio/virtio_net.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "devices/virtio/vhost_net.h"
 #include "devices/virtio/virtio_net_int.h"
-
-#define DEFAULT_QUEUE_SIZE 256
-#define LEGACY_PCI_ID 0x1000
-#define PCI_CLASS 0x020000 /* Ethernet */
 
 static struct virtio_net *to_net(struct device *dev)
 {
@@ -118,20 +113,13 @@ static void pair_destroy(struct vnet_pair *pair)
 
 static void net_free(struct virtio_net *net)
 {
-	if (net->mmio)
-		virtio_mmio_destroy(&net->vm);
-	else
-		virtio_pci_destroy(&net->vp);
+	virtio_any_unplug(&net->any);
 	vhost_net_destroy(net->vhost);
-	for (unsigned i = 0; i < net->nr_threads; i++)
-		iothread_join(&net->threads[i]);
 	for (unsigned i = 0; i < net->nr_pairs; i++)
 		pair_destroy(&net->pairs[i]);
-	for (unsigned i = 0; i < net->nr_threads; i++)
-		iothread_stop(&net->threads[i]);
+	virtio_any_destroy(&net->any);
 	free(net->ctrl.iov);
 	free(net->pairs);
-	free(net->threads);
 	free(net);
 }
 
@@ -140,13 +128,18 @@ static void net_dev_destroy(struct device *dev)
 	net_free(to_net(dev));
 }
 
-static int pci_post_load(struct device *dev)
+static int post_load(struct device *dev)
 {
-	return virtio_net_state_valid(to_net(dev)) ? virtio_pci_post_load(dev) : -EBADMSG;
+	return virtio_net_state_valid(to_net(dev)) ? virtio_any_post_load(dev) : -EBADMSG;
 }
 
 static const struct state_field pci_fields[] = {
-	VIRTIO_PCI_STATE_FIELDS(struct virtio_net_state, vp),
+	VIRTIO_PCI_STATE_FIELDS(struct virtio_net_state, any.vp),
+	NET_STATE_FIELDS(struct virtio_net_state),
+};
+
+static const struct state_field mmio_fields[] = {
+	VIRTIO_MMIO_STATE_FIELDS(struct virtio_net_state, any.vm),
 	NET_STATE_FIELDS(struct virtio_net_state),
 };
 
@@ -156,89 +149,41 @@ static const struct state_desc pci_state = {
 	.nr_fields = ARRAY_SIZE(pci_fields),
 };
 
-static const struct device_ops pci_ops = {
-	.type = "virtio-net",
-	.reset = virtio_pci_reset,
-	.destroy = net_dev_destroy,
-	.state = &pci_state,
-	.state_offset = offsetof(struct virtio_net, s),
-	.pre_save = virtio_pci_pre_save,
-	.post_load = pci_post_load,
-};
-
-static int mmio_post_load(struct device *dev)
-{
-	return virtio_net_state_valid(to_net(dev)) ? virtio_mmio_post_load(dev) : -EBADMSG;
-}
-
-static const struct state_field mmio_fields[] = {
-	VIRTIO_MMIO_STATE_FIELDS(struct virtio_net_state, vm),
-	NET_STATE_FIELDS(struct virtio_net_state),
-};
-
 static const struct state_desc mmio_state = {
 	.version = 1,
 	.fields = mmio_fields,
 	.nr_fields = ARRAY_SIZE(mmio_fields),
 };
 
+static const struct device_ops pci_ops = {
+	.type = "virtio-net",
+	.reset = virtio_any_reset,
+	.destroy = net_dev_destroy,
+	.state = &pci_state,
+	.state_offset = offsetof(struct virtio_net, s),
+	.pre_save = virtio_any_pre_save,
+	.post_load = post_load,
+};
+
 static const struct device_ops mmio_ops = {
 	.type = "virtio-net-mmio",
-	.reset = virtio_mmio_reset,
+	.reset = virtio_any_reset,
 	.destroy = net_dev_destroy,
 	.state = &mmio_state,
 	.state_offset = offsetof(struct virtio_net, s),
-	.pre_save = virtio_mmio_pre_save,
-	.post_load = mmio_post_load,
+	.pre_save = virtio_any_pre_save,
+	.post_load = post_load,
 };
 
-/* Hangs the device on its transport: from here on a guest can find it. */
-static int transport_init(struct virtio_net *net, const struct virtio_net_config *cfg,
-			  const struct virtio_config *virtio)
-{
-	const struct virtio_pci_config pci = {
-		.host = cfg->pci,
-		.devfn = cfg->devfn,
-		.type = VIRTIO_ID_NET,
-		.legacy_id = LEGACY_PCI_ID,
-		.class = PCI_CLASS,
-		.s = &net->s.vp,
-		.mode = cfg->mode,
-		.flr = cfg->flr,
-		.no_ioeventfd = cfg->no_ioeventfd,
-		.virtio = *virtio,
-	};
-	const struct virtio_mmio_config mmio = {
-		.bus = cfg->bus,
-		.base = cfg->base,
-		.irq = cfg->irq,
-		.type = VIRTIO_ID_NET,
-		.s = &net->s.vm,
-		.no_ioeventfd = cfg->no_ioeventfd,
-		.virtio = *virtio,
-	};
-
-	return net->mmio ? virtio_mmio_init(&net->vm, &mmio) : virtio_pci_init(&net->vp, &pci);
-}
-
-static int start_threads(struct virtio_net *net, const struct virtio_net_config *cfg, unsigned nr)
-{
-	net->threads = calloc(nr, sizeof(*net->threads));
-	if (!net->threads)
-		return -ENOMEM;
-	for (unsigned i = 0; i < nr; i++) {
-		char name[32];
-		int ret;
-
-		snprintf(name, sizeof(name), i ? "%s/%u" : "%s", cfg->name, i);
-		ret = iothread_start(&net->threads[i], name);
-		if (ret)
-			return ret;
-		net->nr_threads++;
-		loop_set_polling(&net->threads[i].loop, cfg->poll_ns);
-	}
-	return 0;
-}
+static const struct virtio_kind kind = {
+	.pci_ops = &pci_ops,
+	.mmio_ops = &mmio_ops,
+	.ops = &net_virtio_ops,
+	.type = VIRTIO_ID_NET,
+	.legacy_id = 0x1000,
+	.class = 0x020000, /* Ethernet */
+	.config_len = NET_CONFIG_LEN,
+};
 
 static int pair_create(struct vnet_pair *pair, struct net *host, unsigned size, struct loop *loop)
 {
@@ -257,8 +202,10 @@ static int pair_create(struct vnet_pair *pair, struct net *host, unsigned size, 
 
 /* The pairs take turns at the threads; loops is filled in, the control queue's is the first. */
 static int create_pairs(struct virtio_net *net, const struct virtio_net_config *cfg, unsigned nr,
-			unsigned size, struct loop **loops)
+			struct loop **loops)
 {
+	uint16_t size = virtio_place_queue_size(&cfg->at);
+
 	net->pairs = calloc(nr, sizeof(*net->pairs));
 	net->ctrl.iov = calloc(size, sizeof(*net->ctrl.iov));
 	net->ctrl.max_iov = size;
@@ -268,7 +215,7 @@ static int create_pairs(struct virtio_net *net, const struct virtio_net_config *
 		struct vnet_pair *pair = &net->pairs[i];
 		int ret;
 
-		loops[2 * i] = cfg->loop ? cfg->loop : &net->threads[i % net->nr_threads].loop;
+		loops[2 * i] = virtio_any_loop(&net->any, i);
 		loops[2 * i + 1] = loops[2 * i];
 		pair->net = net;
 		pair->index = i;
@@ -288,11 +235,10 @@ static int check_config(const struct virtio_net_config *cfg, struct err *err)
 	if (cfg->pairs > cfg->net->max_queues || cfg->pairs > NET_MAX_QUEUES)
 		return err_set(err, -EINVAL, "%s: %u queues, where the network has 1 to %u",
 			       cfg->name, cfg->pairs, cfg->net->max_queues);
-	if (cfg->queue_size &&
-	    (!is_pow2(cfg->queue_size) || cfg->queue_size < 4 || cfg->queue_size > VIRTQ_MAX_SIZE))
+	if (!virtio_place_queue_size(&cfg->at))
 		return err_set(err, -EINVAL,
 			       "%s: queues of %u buffers, not a power of 2 from 4 to %u", cfg->name,
-			       cfg->queue_size, VIRTQ_MAX_SIZE);
+			       cfg->at.queue_size, VIRTQ_MAX_SIZE);
 	if (!mac || mac & 1)
 		return err_set(err, -EINVAL,
 			       "%s: the address is none of one card: its first byte must be even",
@@ -303,26 +249,18 @@ static int check_config(const struct virtio_net_config *cfg, struct err *err)
 static int net_init(struct virtio_net *net, const struct virtio_net_config *cfg, struct err *err)
 {
 	unsigned nr = cfg->pairs ? cfg->pairs : 1;
-	unsigned threads = cfg->threads ? (unsigned)min_u64(cfg->threads, nr) : nr;
-	uint16_t size = cfg->queue_size ? cfg->queue_size : DEFAULT_QUEUE_SIZE;
+	struct virtio_place at = cfg->at;
 	struct loop *loops[VIRTIO_MAX_QUEUES];
-	struct virtio_config virtio = {
-		.ops = &net_virtio_ops,
-		.mem = cfg->mem,
-		.loops = loops,
-		.features = virtio_net_features(cfg),
-		.config_len = NET_CONFIG_LEN,
-		.queue_size = size,
-		.nr_queues = 2 * nr + 1,
-		.packed = cfg->packed && cfg->vhost != VIRTIO_NET_VHOST_ON,
-		.no_event_idx = cfg->no_event_idx,
-	};
-	int ret = cfg->loop ? 0 : start_threads(net, cfg, threads);
+	int ret;
 
+	if (cfg->vhost == VIRTIO_NET_VHOST_ON)
+		at.packed = false; /* the kernel knows no such rings */
+	ret = virtio_any_prepare(&net->any, &kind, &at, cfg->name, nr);
 	if (!ret)
-		ret = create_pairs(net, cfg, nr, size, loops);
+		ret = create_pairs(net, cfg, nr, loops);
 	if (!ret)
-		ret = transport_init(net, cfg, &virtio);
+		ret = virtio_any_plug(&net->any, &net->s.any, virtio_net_features(cfg), loops,
+				      2 * nr + 1);
 	if (ret)
 		return err_set(err, ret, "%s: cannot be made", cfg->name);
 	for (unsigned i = 0; i < nr; i++) {
@@ -342,8 +280,6 @@ int virtio_net_create(const struct virtio_net_config *cfg, struct device **out, 
 	net = calloc(1, sizeof(*net));
 	if (!net)
 		return err_set(err, -ENOMEM, "%s: out of memory", cfg->name);
-	net->mmio = !cfg->pci;
-	device_init(&net->vdev.dev, net->mmio ? &mmio_ops : &pci_ops, cfg->name);
 	net->host = cfg->net;
 	net->mac = vnet_mac(cfg->mac);
 	net->speed = cfg->speed;

@@ -14,14 +14,8 @@
 #define DEVICES_VIRTIO_NET_H
 
 #include "backends/net/net.h"
-#include "base/bus.h"
-#include "base/device.h"
 #include "base/err.h"
-#include "base/irq.h"
-#include "base/loop.h"
-#include "base/mem.h"
-#include "devices/pci/pci_host.h"
-#include "devices/virtio/virtio_pci.h"
+#include "devices/virtio/virtio_any.h"
 
 struct vhost_sys;
 
@@ -29,28 +23,13 @@ enum virtio_net_vhost { VIRTIO_NET_VHOST_OFF, VIRTIO_NET_VHOST_AUTO, VIRTIO_NET_
 
 struct virtio_net_config {
 	const char *name; /* "virtio-net0" */
-	struct pci_host *pci; /* NULL: memory-mapped I/O */
-	int devfn; /* slot << 3 | function; -1: the first free slot */
-	enum virtio_pci_mode mode;
-	bool flr; /* a function level reset: devices/virtio/virtio_pci.h */
-	struct bus *bus; /* without PCI, these three: devices/virtio/virtio_mmio.h */
-	uint64_t base;
-	struct irq irq;
-	bool packed; /* offer packed rings */
-	bool no_event_idx; /* do not offer EVENT_IDX */
-	struct mem *mem;
+	struct virtio_place at; /* threads: 0 is one for each pair */
 	struct net *net; /* the board's, and lives as long as the device */
 	uint8_t mac[NET_MAC_LEN]; /* of one card: neither zero nor a group's */
 	bool link_down; /* the cable is out at first */
 	bool no_offloads; /* offer none of what net->offloads allows */
 	uint32_t speed; /* Mbit/s, full duplex, as the guest is told; 0: it is not */
-	/* NULL: threads of the device's own. Else its thread runs while the device lives. */
-	struct loop *loop;
 	unsigned pairs; /* of queues, 1 .. net->max_queues; 0: 1 */
-	unsigned threads; /* of the device's own; the pairs are dealt out to them; 0: one a pair */
-	uint64_t poll_ns; /* how long they look before they sleep, at most; 0: not at all */
-	uint16_t queue_size; /* a power of 2, 4 .. VIRTQ_MAX_SIZE; 0: 256 */
-	bool no_ioeventfd; /* doorbells exit to user space (devices/virtio/virtio_pci.h) */
 	/*
 	 * The host's kernel serves the queues (devices/virtio/vhost_net.h). AUTO: where it can, and
 	 * else we do. ON: creation fails where it cannot, and what the kernel lacks is not offered.

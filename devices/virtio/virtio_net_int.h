@@ -12,9 +12,7 @@
 #define DEVICES_VIRTIO_NET_INT_H
 
 #include "base/counter.h"
-#include "devices/virtio/virtio_mmio.h"
 #include "devices/virtio/virtio_net.h"
-#include "devices/virtio/virtio_pci.h"
 
 /* 5.1.3 */
 #define NET_F_CSUM (1ull << 0)
@@ -64,10 +62,7 @@
 #define NET_RX_MODES 0x3f
 
 struct virtio_net_state {
-	union { /* as the transport */
-		struct virtio_pci_state vp;
-		struct virtio_mmio_state vm;
-	};
+	union virtio_any_state any;
 	uint64_t mac; /* addresses as numbers: the first byte is the lowest */
 	uint64_t offloads_off; /* of NET_F_GUEST_OFFLOADS, what the driver has turned off */
 	uint16_t pairs; /* in use, the first ones: 5.1.6.5.5 */
@@ -142,17 +137,13 @@ struct vhost_net;
 
 struct virtio_net {
 	union {
-		struct virtio_dev vdev; /* its struct device first; both transports', too */
-		struct virtio_pci vp;
-		struct virtio_mmio vm;
+		struct virtio_dev vdev;
+		struct virtio_any any;
 	};
-	bool mmio;
 	struct net *host;
 	struct vhost_net *vhost; /* NULL: there is none */
 	uint64_t mac; /* the card's own */
 	uint32_t speed;
-	struct iothread *threads; /* nr_threads, where the board gave us no loop */
-	unsigned nr_threads;
 	struct vnet_pair *pairs;
 	unsigned nr_pairs;
 	/* As negotiated: nothing runs while these change. */

@@ -169,11 +169,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct world w = { .g = { .mem = &mem, .io = &io }, .ctl.ops = &ctl_ops };
 	struct pci_host_config pc = { .name = "pci", .bus = &w.g.bus, .msi = &w.ctl };
 	struct virtio_blk_config bc = { .name = "virtio-blk0",
-					.devfn = DEVFN,
-					.mem = &mem,
+					.at.devfn = DEVFN,
+					.at.mem = &mem,
 					.block = &w.disk.b,
-					.loop = &io.loop,
-					.queue_size = QSIZE,
+					.at.loop = &io.loop,
+					.at.queue_size = QSIZE,
 					.stages = { &w.stages } };
 	struct trace trace;
 

@@ -354,13 +354,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct world w = { .mem = &mem, .io = &io, .ctl.ops = &ctl_ops };
 	struct pci_host_config pc = { .name = "pci", .bus = &w.bus, .msi = &w.ctl };
 	struct virtio_net_config nc = { .name = "virtio-net0",
-					.devfn = DEVFN,
-					.mem = &mem,
+					.at.devfn = DEVFN,
+					.at.mem = &mem,
 					.net = &w.net.net,
-					.loop = &io.loop,
+					.at.loop = &io.loop,
 					.pairs = PAIRS,
-					.packed = true,
-					.queue_size = QSIZE };
+					.at.packed = true,
+					.at.queue_size = QSIZE };
 	struct err err;
 
 	if (!mem.map) {

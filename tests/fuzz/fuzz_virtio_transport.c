@@ -166,15 +166,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct world w = { .g = { .mem = &mem, .io = &io } };
 	struct pci_host_config pc = { .name = "pci", .bus = &w.g.bus };
 	struct virtio_blk_config bc = { .name = "virtio-blk0",
-					.devfn = DEVFN,
-					.bus = &w.g.bus,
-					.base = MMIO_BASE,
-					.mem = &mem,
+					.at.devfn = DEVFN,
+					.at.bus = &w.g.bus,
+					.at.base = MMIO_BASE,
+					.at.mem = &mem,
 					.block = &w.disk.b,
-					.loop = &io.loop,
-					.queue_size = QSIZE,
-					.packed = true,
-					.flr = true };
+					.at.loop = &io.loop,
+					.at.queue_size = QSIZE,
+					.at.packed = true,
+					.at.flr = true };
 
 	if (!mem.map)
 		check(!mem_init(&mem, RAM) && !iothread_start(&io, "fuzz"));

@@ -27,11 +27,11 @@ void nrig_create(struct nrig *r)
 	bus_init(&r->bus);
 	fake_msi_init(&r->msi);
 	assert_int_equal(pci_host_create(&pc, &r->host), 0);
-	r->cfg.pci = r->host;
+	r->cfg.at.pci = r->host;
 	assert_int_equal(virtio_net_create(&r->cfg, &r->dev, &err), 0);
 	assert_string_equal(err.text, "");
 	assert_int_equal(pci_assign(r->host), 0);
-	if (r->cfg.mode == VIRTIO_PCI_MODERN)
+	if (r->cfg.at.mode == VIRTIO_PCI_MODERN)
 		assert_true(vdrv_probe(&r->d, &r->bus, &r->mem, DEVFN));
 	else
 		assert_true(vdrv_probe_legacy(&r->d, &r->bus, &r->mem, DEVFN));
@@ -53,11 +53,11 @@ int nrig_setup_none(void **state)
 	assert_int_equal(mem_init(&r->mem, NRIG_RAM), 0);
 	fake_net_init(&r->net, NRIG_PAIRS);
 	r->cfg = (struct virtio_net_config){ .name = "virtio-net0",
-					     .devfn = DEVFN,
-					     .mem = &r->mem,
+					     .at.devfn = DEVFN,
+					     .at.mem = &r->mem,
 					     .net = &r->net.net,
-					     .packed = true,
-					     .queue_size = NRIG_QSIZE };
+					     .at.packed = true,
+					     .at.queue_size = NRIG_QSIZE };
 	memcpy(r->cfg.mac, nrig_mac, NET_MAC_LEN);
 	*state = r;
 	return 0;

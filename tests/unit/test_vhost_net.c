@@ -257,13 +257,13 @@ static void test_falls_back(void **state)
 	nrig_destroy(r);
 	f->k.nr_log = f->k.nr_nodes = 0;
 	f->k.features = ~0ull;
-	r->cfg.mode = VIRTIO_PCI_TRANSITIONAL;
+	r->cfg.at.mode = VIRTIO_PCI_TRANSITIONAL;
 	nrig_create(r);
 	nrig_start_legacy(r, 0);
 	nrig_tx(r, NULL, 60);
 	assert_int_equal(r->net.nr_sent, ++sent);
 	nrig_destroy(r);
-	r->cfg.mode = VIRTIO_PCI_MODERN;
+	r->cfg.at.mode = VIRTIO_PCI_MODERN;
 	f->k.open_result = -ENOENT;
 	nrig_create(r);
 	assert_false(virtio_net_uses_vhost(r->dev));
@@ -296,7 +296,7 @@ static void test_on(void **state)
 
 	nrig_create(r);
 	r->cfg.vhost = VIRTIO_NET_VHOST_ON;
-	r->cfg.devfn = -1;
+	r->cfg.at.devfn = -1;
 	f->k.open_result = -ENOENT;
 	check_refused(f, -ENOENT, "/dev/vhost-net: No such file");
 	f->k.open_result = 0;
@@ -307,7 +307,7 @@ static void test_on(void **state)
 	check_refused(f, -EOPNOTSUPP, "tap");
 	r->net.vhost_fd = TAP_FD;
 	nrig_destroy(r);
-	r->cfg.devfn = 0x10;
+	r->cfg.at.devfn = 0x10;
 	f->k.nr_log = 0;
 	nrig_create(r);
 	/* Packed rings are not even offered. */

@@ -65,11 +65,11 @@ static void machine_init(struct machine *m, struct mem *mem, struct block *block
 {
 	struct pci_host_config pc = { .name = "pci", .bus = &m->bus };
 	struct virtio_blk_config cfg = { .name = "virtio-blk0",
-					 .devfn = -1,
-					 .mem = mem,
+					 .at.devfn = -1,
+					 .at.mem = mem,
 					 .block = block,
 					 .queues = queues,
-					 .queue_size = QSIZE };
+					 .at.queue_size = QSIZE };
 
 	m->mem = mem;
 	bus_init(&m->bus);
@@ -79,7 +79,7 @@ static void machine_init(struct machine *m, struct mem *mem, struct block *block
 	for (unsigned i = 0; i < PCI_NR_ISA_IRQS; i++)
 		pc.irqs[i] = fake_irq(&m->irqs[i]);
 	assert_int_equal(pci_host_create(&pc, &m->host), 0);
-	cfg.pci = m->host;
+	cfg.at.pci = m->host;
 	assert_int_equal(virtio_blk_create(&cfg, &m->dev), 0);
 	assert_int_equal(pci_assign(m->host), 0);
 	assert_true(vdrv_probe(&m->d, &m->bus, mem, DEVFN));
@@ -1177,7 +1177,7 @@ static void test_hostile_state(void **state)
 		/* pending is fetched on saving: lie in the stream, with a new checksum. */
 		assert_int_equal(state_save(m->dev, &buf), 0);
 		if (i == 15) {
-			const char *name = "vp.msix.pending";
+			const char *name = "any.vp.msix.pending";
 			uint8_t *p = memmem(buf.data, buf.len, name, strlen(name));
 
 			p[strlen(name) + 8] = 4;
@@ -1197,24 +1197,24 @@ static void test_create_errors(void **state)
 	struct fixture *f = *state;
 	struct machine *m = &f->m;
 	struct virtio_blk_config cfg = { .name = "virtio-blk1",
-					 .pci = m->host,
-					 .devfn = DEVFN,
-					 .mem = m->mem,
+					 .at.pci = m->host,
+					 .at.devfn = DEVFN,
+					 .at.mem = m->mem,
 					 .block = &f->slow.b };
 	struct device *dev, *many[8];
 	unsigned n = 0;
 
 	assert_int_equal(virtio_blk_create(&cfg, &dev), -EEXIST);
-	cfg.devfn = -1;
+	cfg.at.devfn = -1;
 	cfg.queues = VIRTIO_MAX_QUEUES + 1;
 	assert_int_equal(virtio_blk_create(&cfg, &dev), -EINVAL);
 	cfg.queues = 1;
-	cfg.queue_size = 100;
+	cfg.at.queue_size = 100;
 	assert_int_equal(virtio_blk_create(&cfg, &dev), -EINVAL);
-	cfg.queue_size = 2 * VIRTQ_MAX_SIZE;
+	cfg.at.queue_size = 2 * VIRTQ_MAX_SIZE;
 	assert_int_equal(virtio_blk_create(&cfg, &dev), -EINVAL);
 	/* Too few vectors for the last: all that it took is given back. */
-	cfg.queue_size = 0;
+	cfg.at.queue_size = 0;
 	cfg.queues = VIRTIO_MAX_QUEUES;
 	while (n < ARRAY_SIZE(many) && !virtio_blk_create(&cfg, &many[n]))
 		n++;

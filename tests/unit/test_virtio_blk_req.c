@@ -66,7 +66,7 @@ static void create(struct fixture *f)
 	bus_init(&f->bus);
 	fake_msi_init(&f->msi);
 	assert_int_equal(pci_host_create(&pc, &f->host), 0);
-	f->cfg.pci = f->host;
+	f->cfg.at.pci = f->host;
 	assert_int_equal(virtio_blk_create(&f->cfg, &f->dev), 0);
 	assert_int_equal(pci_assign(f->host), 0);
 	assert_true(vdrv_probe(&f->d, &f->bus, &f->mem, DEVFN));
@@ -90,10 +90,10 @@ static int setup_none(void **state)
 	f->disk.b.limits.discard_align = 4096;
 	memset(f->bytes, 0x5a, sizeof(f->bytes));
 	f->cfg = (struct virtio_blk_config){ .name = "virtio-blk0",
-					     .devfn = -1,
-					     .mem = &f->mem,
+					     .at.devfn = -1,
+					     .at.mem = &f->mem,
 					     .block = &f->disk.b,
-					     .queue_size = QSIZE };
+					     .at.queue_size = QSIZE };
 	*state = f;
 	return 0;
 }
@@ -497,7 +497,7 @@ static void test_threads(void **state)
 	const struct virtio_dev *vdev;
 
 	f->cfg.queues = QUEUES;
-	f->cfg.threads = 2;
+	f->cfg.at.threads = 2;
 	for (unsigned i = 0; i < 2; i++) {
 		block_stages_init(&f->stages[i], "virtio-blk0", NULL);
 		f->cfg.stages[i] = &f->stages[i];
@@ -534,7 +534,7 @@ static void test_idle_threads(void **state)
 	struct fixture *f = *state;
 
 	f->cfg.queues = 2;
-	f->cfg.threads = 16;
+	f->cfg.at.threads = 16;
 	create(f);
 	start(f, F_FLUSH | F_MQ, 2);
 	assert_int_equal(request(f, IN, 0, 512), OK);
@@ -545,7 +545,7 @@ static void test_poll_completions(void **state)
 {
 	struct fixture *f = *state;
 
-	f->cfg.poll_ns = 1000000;
+	f->cfg.at.poll_ns = 1000000;
 	create(f);
 	start(f, F_FLUSH | VIRTIO_F_EVENT_IDX, 1);
 	f->disk.hold = f->disk.ready = true;
@@ -656,7 +656,7 @@ static void test_nothing_on_the_path(void **state)
 	void *volatile p;
 
 	f->cfg.stages[0] = &f->stages[0];
-	f->cfg.poll_ns = 20000;
+	f->cfg.at.poll_ns = 20000;
 	block_stages_init(&f->stages[0], "virtio-blk0", NULL);
 	create(f);
 	if (!COUNTING)

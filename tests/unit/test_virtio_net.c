@@ -85,11 +85,11 @@ static void test_bad_configs(void **state)
 	r->cfg.pairs = NRIG_PAIRS + 1;
 	check_refused(r, "1 to 4");
 	r->cfg.pairs = 1;
-	r->cfg.queue_size = 24;
+	r->cfg.at.queue_size = 24;
 	check_refused(r, "power of 2");
-	r->cfg.queue_size = 2048;
+	r->cfg.at.queue_size = 2048;
 	check_refused(r, "power of 2");
-	r->cfg.queue_size = 0;
+	r->cfg.at.queue_size = 0;
 	r->cfg.mac[0] = 0x01;
 	check_refused(r, "first byte");
 	memset(r->cfg.mac, 0, NET_MAC_LEN);
@@ -151,7 +151,7 @@ static void test_tx_legacy(void **state)
 	struct nrig *r = *state;
 
 	nrig_destroy(r);
-	r->cfg.mode = VIRTIO_PCI_TRANSITIONAL;
+	r->cfg.at.mode = VIRTIO_PCI_TRANSITIONAL;
 	nrig_create(r);
 	assert_int_equal(pci_cfg_in(&r->bus, 0x10, 0, 4), 0x10001af4);
 	assert_int_equal(pci_cfg_in(&r->bus, 0x10, 0x2c, 4) >> 16, 1);
@@ -375,7 +375,7 @@ static void test_legacy_mac(void **state)
 	assert_int_equal(vdrv_device_in(&r->d, 0, 4), 0x12005452);
 	nrig_destroy(r);
 
-	r->cfg.mode = VIRTIO_PCI_LEGACY;
+	r->cfg.at.mode = VIRTIO_PCI_LEGACY;
 	nrig_create(r);
 	nrig_start_legacy(r, 0);
 	for (unsigned i = 0; i < 8; i++)
@@ -397,12 +397,12 @@ static void test_mmio(void **state)
 	struct vdrv d;
 
 	cfg.name = "virtio-net1";
-	cfg.pci = NULL;
-	cfg.bus = &r->bus;
-	cfg.base = 0xfec80000;
-	cfg.irq = fake_irq(&irq);
+	cfg.at.pci = NULL;
+	cfg.at.bus = &r->bus;
+	cfg.at.base = 0xfec80000;
+	cfg.at.irq = fake_irq(&irq);
 	assert_int_equal(virtio_net_create(&cfg, &dev, &err), 0);
-	assert_true(vdrv_probe_mmio(&d, &r->bus, &r->mem, cfg.base));
+	assert_true(vdrv_probe_mmio(&d, &r->bus, &r->mem, cfg.at.base));
 	assert_int_equal(vdrv_reg_in(&d, 8, 4), 1);
 	assert_int_equal(vdrv_device_in(&d, 0, 4), 0x12005452);
 	assert_true(vdrv_start(&d, VIRTIO_F_VERSION_1));

@@ -304,7 +304,7 @@ static int setup_pairs(void **state)
 	nrig_setup_none(state);
 	r = *state;
 	r->cfg.pairs = NRIG_PAIRS;
-	r->cfg.threads = 2;
+	r->cfg.at.threads = 2;
 	nrig_create(r);
 	return 0;
 }
@@ -414,7 +414,7 @@ static void create_twin(struct nrig *r, struct nrig *twin)
 	twin->mem = r->mem;
 	fake_net_init(&twin->net, NRIG_PAIRS);
 	twin->cfg.net = &twin->net.net;
-	twin->cfg.mem = &twin->mem;
+	twin->cfg.at.mem = &twin->mem;
 	nrig_create(twin);
 }
 

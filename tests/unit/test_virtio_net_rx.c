@@ -78,7 +78,7 @@ static void test_header_sizes(void **state)
 	for (unsigned i = 0; i < 3 * NRIG_QSIZE; i++)
 		check_receives(r, 60 + i);
 	nrig_destroy(r);
-	r->cfg.mode = VIRTIO_PCI_TRANSITIONAL;
+	r->cfg.at.mode = VIRTIO_PCI_TRANSITIONAL;
 	nrig_create(r);
 	nrig_start_legacy(r, 0);
 	check_receives(r, 60);
@@ -274,7 +274,7 @@ static void test_too_many_pieces(void **state)
 	struct vdrv_seg segs[64];
 
 	nrig_destroy(r);
-	r->cfg.queue_size = 64;
+	r->cfg.at.queue_size = 64;
 	nrig_create(r);
 	nrig_start(r, MERGEABLE, 0);
 	vdrv_queue_setup(&r->d, rxq(r), 0, 64, NRIG_RING(0), false);

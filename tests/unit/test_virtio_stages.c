@@ -80,18 +80,18 @@ static void create(struct fixture *f, unsigned queues, bool no_ioeventfd)
 {
 	struct pci_host_config pc = { .name = "pci", .bus = &f->bus, .msi = &f->msi.ctl };
 	struct virtio_blk_config cfg = { .name = "virtio-blk0",
-					 .devfn = -1,
-					 .mem = &f->mem,
+					 .at.devfn = -1,
+					 .at.mem = &f->mem,
 					 .block = &f->disk.b,
 					 .queues = queues,
-					 .queue_size = QSIZE,
-					 .no_ioeventfd = no_ioeventfd,
+					 .at.queue_size = QSIZE,
+					 .at.no_ioeventfd = no_ioeventfd,
 					 .stages = { &f->stages } };
 
 	for (unsigned i = 0; i < PCI_NR_ISA_IRQS; i++)
 		pc.irqs[i] = fake_irq(&f->irq);
 	assert_int_equal(pci_host_create(&pc, &f->host), 0);
-	cfg.pci = f->host;
+	cfg.at.pci = f->host;
 	assert_int_equal(virtio_blk_create(&cfg, &f->dev), 0);
 	assert_int_equal(pci_assign(f->host), 0);
 	assert_true(vdrv_probe(&f->d, &f->bus, &f->mem, DEVFN));

@@ -281,17 +281,18 @@ static void test_queue_reset_not_negotiated(void **state)
 static void test_offers(void **state)
 {
 	struct vrig_disk *f = *state;
-	struct virtio_blk_config cfg = {
-		.name = "virtio-blk0", .base = VRIG_MMIO_BASE, .mem = &f->mem, .block = f->block
-	};
+	struct virtio_blk_config cfg = { .name = "virtio-blk0",
+					 .at.base = VRIG_MMIO_BASE,
+					 .at.mem = &f->mem,
+					 .block = f->block };
 	struct device *dev;
 	struct bus bus;
 
 	bus_init(&bus);
-	cfg.bus = &bus;
+	cfg.at.bus = &bus;
 	for (unsigned i = 0; i < 4; i++) {
-		cfg.packed = i & 1;
-		cfg.no_event_idx = i & 2;
+		cfg.at.packed = i & 1;
+		cfg.at.no_event_idx = i & 2;
 		assert_int_equal(virtio_blk_create(&cfg, &dev), 0);
 		assert_int_equal(!!(virtio_of(dev)->features & VIRTIO_F_RING_PACKED), i & 1);
 		assert_int_equal(!(virtio_of(dev)->features & VIRTIO_F_EVENT_IDX), i >> 1);

@@ -93,19 +93,19 @@ void vrig_init(struct vrig *m, struct vrig_disk *f, const struct vrig_variant *v
 {
 	struct pci_host_config pc = { .name = "pci", .bus = &m->bus };
 	struct virtio_blk_config cfg = { .name = "virtio-blk0",
-					 .devfn = VRIG_DEVFN,
-					 .mode = v->mode,
-					 .flr = flr,
-					 .bus = &m->bus,
-					 .base = VRIG_MMIO_BASE,
-					 .irq = fake_irq(&m->mmio_irq),
-					 .mem = &f->mem,
+					 .at.devfn = VRIG_DEVFN,
+					 .at.mode = v->mode,
+					 .at.flr = flr,
+					 .at.bus = &m->bus,
+					 .at.base = VRIG_MMIO_BASE,
+					 .at.irq = fake_irq(&m->mmio_irq),
+					 .at.mem = &f->mem,
 					 .block = f->block,
 					 .queues = 2,
-					 .threads = 2, /* one looks at all of its queues */
-					 .queue_size = VRIG_QSIZE,
-					 .packed = true,
-					 .no_ioeventfd = v->no_ioeventfd };
+					 .at.threads = 2, /* one looks at all of its queues */
+					 .at.queue_size = VRIG_QSIZE,
+					 .at.packed = true,
+					 .at.no_ioeventfd = v->no_ioeventfd };
 
 	m->v = v;
 	m->mem = &f->mem;
@@ -117,7 +117,7 @@ void vrig_init(struct vrig *m, struct vrig_disk *f, const struct vrig_variant *v
 		pc.irqs[i] = fake_irq(&m->irqs[i]);
 	assert_int_equal(pci_host_create(&pc, &m->host), 0);
 	if (v->kind != VDRV_MMIO)
-		cfg.pci = m->host;
+		cfg.at.pci = m->host;
 	assert_int_equal(virtio_blk_create(&cfg, &m->dev), 0);
 	m->vdev = virtio_of(m->dev);
 	assert_int_equal(pci_assign(m->host), 0);
