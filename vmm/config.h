@@ -24,8 +24,22 @@
 
 enum disk_if { DISK_VIRTIO, DISK_IDE };
 enum disk_on_error { DISK_REPORT, DISK_STOP };
-enum disk_bus { DISK_PCI, DISK_MMIO };
-enum disk_virtio { DISK_TRANSITIONAL, DISK_MODERN, DISK_LEGACY };
+
+enum virtio_bus { VIRTIO_ON_PCI, VIRTIO_ON_MMIO };
+enum virtio_kinship { VIRTIO_TRANSITIONAL, VIRTIO_MODERN, VIRTIO_LEGACY };
+
+/* What may be said of any virtio device; zero is the default. */
+struct virtio_options {
+	unsigned threads; /* that serve its queues; 0: the device's choice */
+	const char *poll; /* as given; NULL: the default */
+	uint64_t poll_ns; /* how long those look for work before they sleep, at most */
+	unsigned no_ioeventfd; /* the guest's notifications exit to user space */
+	unsigned bus; /* enum virtio_bus: where it hangs */
+	unsigned kinship; /* enum virtio_kinship: which drivers know it on the PCI bus */
+	unsigned packed; /* offers packed rings */
+	unsigned no_event_idx; /* does not offer VIRTIO_F_EVENT_IDX */
+	unsigned flr; /* has a function level reset */
+};
 
 struct disk_config {
 	const char *path;
@@ -38,17 +52,9 @@ struct disk_config {
 	unsigned backing; /* qcow2: it may stand on another image */
 	unsigned readonly;
 	unsigned queues; /* 0: as many as CPUs, 4 at most */
-	unsigned threads; /* that serve them; 0: 1 */
-	const char *poll; /* as given; NULL: auto */
-	uint64_t poll_ns; /* how long those look for work before they sleep, at most */
 	unsigned on_error; /* enum disk_on_error */
 	struct limit_rates rates;
-	unsigned no_ioeventfd; /* the guest's notifications exit to user space */
-	unsigned bus; /* enum disk_bus: where a virtio disk hangs */
-	unsigned virtio; /* enum disk_virtio: what a virtio disk on the PCI bus is */
-	unsigned packed; /* offers packed rings */
-	unsigned no_event_idx; /* does not offer VIRTIO_F_EVENT_IDX */
-	unsigned flr; /* has a function level reset */
+	struct virtio_options virtio; /* where it is a virtio disk */
 	bool cdrom; /* --cdrom: an ATAPI drive, read-only */
 	unsigned ide; /* its place in CONFIG_MAX_IDE, where it is an IDE drive */
 	unsigned boot; /* its place in the firmware's boot order, 0: behind those with one */
@@ -74,6 +80,8 @@ struct net_config {
 	unsigned link_down;
 	const char *capture; /* NULL: none */
 	struct net_rates rates;
+	unsigned queue_size; /* entries of each queue; 0: 256 */
+	struct virtio_options virtio;
 };
 
 enum serial_kind { SERIAL_STDIO, SERIAL_PTY, SERIAL_FILE, SERIAL_SOCKET, SERIAL_NONE };

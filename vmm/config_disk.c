@@ -7,10 +7,10 @@
 
 #include "base/platform.h"
 #include "vmm/config_keys.h"
+#include "vmm/config_virtio.h"
 #include "vmm/rates.h"
 
 #define POLL_AUTO_NS 32000ull
-#define POLL_MAX_NS 1000000ull
 
 /* What --disk fills: the disk first, and what stays text until it is all there. */
 struct disk_text {
@@ -38,15 +38,7 @@ static const char *const caches[] = {
 	NULL,
 };
 
-static const char *const buses[] = { [DISK_PCI] = "pci", [DISK_MMIO] = "mmio", NULL };
-
-static const char *const virtio[] = { [DISK_TRANSITIONAL] = "transitional",
-				      [DISK_MODERN] = "modern",
-				      [DISK_LEGACY] = "legacy",
-				      NULL };
-
 static const char *const off_on[] = { "off", "on", NULL };
-static const char *const on_off[] = { "on", "off", NULL };
 static const char *const on_error[] = { [DISK_REPORT] = "report", [DISK_STOP] = "stop", NULL };
 
 static const struct config_key keys[] = {
@@ -59,21 +51,14 @@ static const struct config_key keys[] = {
 	{ "sqpoll", offsetof(struct disk_config, sqpoll), off_on, 0, 0, NULL },
 	{ "readonly", offsetof(struct disk_config, readonly), off_on, 0, 0, NULL },
 	{ "serial", offsetof(struct disk_config, serial), NULL, 20, 0, "STR" },
-	{ "ioeventfd", offsetof(struct disk_config, no_ioeventfd), on_off, 0, 0, NULL },
 	{ "queues", offsetof(struct disk_config, queues), NULL, 0, CONFIG_MAX_QUEUES, NULL },
-	{ "threads", offsetof(struct disk_config, threads), NULL, 0, CONFIG_MAX_QUEUES, NULL },
-	{ "poll", offsetof(struct disk_config, poll), NULL, 0, 0, "auto|off|NS" },
-	{ "bus", offsetof(struct disk_config, bus), buses, 0, 0, NULL },
-	{ "virtio", offsetof(struct disk_config, virtio), virtio, 0, 0, NULL },
-	{ "packed", offsetof(struct disk_config, packed), off_on, 0, 0, NULL },
-	{ "event-idx", offsetof(struct disk_config, no_event_idx), on_off, 0, 0, NULL },
-	{ "flr", offsetof(struct disk_config, flr), off_on, 0, 0, NULL },
 	{ "boot", offsetof(struct disk_config, boot), NULL, 0, CONFIG_MAX_BOOT, NULL },
 	{ "iops", offsetof(struct disk_text, rates[RATE_IOPS]), NULL, 0, 0, NULL },
 	{ "iops-burst", offsetof(struct disk_text, rates[RATE_IOPS_BURST]), NULL, 0, 0, NULL },
 	{ "bps", offsetof(struct disk_text, rates[RATE_BPS]), NULL, 0, 0, "SIZE" },
 	{ "bps-burst", offsetof(struct disk_text, rates[RATE_BPS_BURST]), NULL, 0, 0, "SIZE" },
 	{ "on-error", offsetof(struct disk_config, on_error), on_error, 0, 0, NULL },
+	CONFIG_VIRTIO_KEYS(struct disk_config, virtio),
 };
 
 static int parse_rates(const char *option, const struct disk_text *text, struct limit_rates *rates,
@@ -92,57 +77,6 @@ static int parse_rates(const char *option, const struct disk_text *text, struct 
 	if (rates->bps_burst && !rates->bps)
 		return err_set(err, -EINVAL, "%s: bps-burst=%s: needs bps= as well", option,
 			       text->rates[RATE_BPS_BURST]);
-	return 0;
-}
-
-/* How a virtio disk's threads serve its queues. */
-static int check_threads(struct disk_config *disk, const char *option, struct err *err)
-{
-	if (disk->interface != DISK_VIRTIO && (disk->queues || disk->threads || disk->poll))
-		return err_set(err, -EINVAL, "%s: queues, threads and poll are keys of if=virtio",
-			       option);
-	if (disk->queues && disk->threads > disk->queues)
-		return err_set(err, -EINVAL, "%s: threads=%u: there are %u queues for them", option,
-			       disk->threads, disk->queues);
-	if (!disk->poll || !strcmp(disk->poll, "auto"))
-		disk->poll_ns = POLL_AUTO_NS;
-	else if (strcmp(disk->poll, "off") &&
-		 util_parse_uint(disk->poll, 1, POLL_MAX_NS, &disk->poll_ns))
-		return err_set(err, -EINVAL,
-			       "%s: poll=%s: must be auto, off, or 1 to %llu nanoseconds", option,
-			       disk->poll, POLL_MAX_NS);
-	return 0;
-}
-
-unsigned config_nr_mmio(const struct config *cfg)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < cfg->nr_disks; i++)
-		n += cfg->disks[i].bus == DISK_MMIO;
-	return n;
-}
-
-/* Keys of a --disk that do not go together; disk is not among cfg's yet. */
-static int check_virtio(const struct config *cfg, const struct disk_config *disk,
-			const char *option, struct err *err)
-{
-	bool mmio = disk->bus == DISK_MMIO;
-
-	if (disk->interface != DISK_VIRTIO &&
-	    (mmio || disk->virtio || disk->packed || disk->no_event_idx || disk->flr))
-		return err_set(err, -EINVAL,
-			       "%s: bus, virtio, packed, event-idx and flr are keys of if=virtio",
-			       option);
-	if (mmio && (disk->virtio || disk->flr))
-		return err_set(err, -EINVAL, "%s: virtio and flr are keys of bus=pci", option);
-	if (disk->packed && disk->virtio == DISK_LEGACY)
-		return err_set(err, -EINVAL,
-			       "%s: packed=on: a device with virtio=legacy has split rings only",
-			       option);
-	if (mmio && config_nr_mmio(cfg) == PLATFORM_VIRTIO_MMIO_NR)
-		return err_set(err, -EINVAL, "%s: bus=mmio: there is room for %d of them", option,
-			       PLATFORM_VIRTIO_MMIO_NR);
 	return 0;
 }
 
@@ -166,7 +100,13 @@ int config_disk(struct config *cfg, const char *option, char *value, struct err 
 		return err_set(err, -EINVAL,
 			       "%s: sqpoll=on: needs engine=io_uring, or auto, not %s", option,
 			       engines[disk->engine]);
-	if (check_threads(disk, option, err) || check_virtio(cfg, disk, option, err))
+	if (disk->interface != DISK_VIRTIO && (disk->queues || config_virtio_any(&disk->virtio)))
+		return err_set(err, -EINVAL,
+			       "%s: queues, threads, poll, ioeventfd, bus, virtio, packed, "
+			       "event-idx and flr are keys of if=virtio",
+			       option);
+	disk->virtio.poll_ns = POLL_AUTO_NS;
+	if (config_virtio_check(cfg, &disk->virtio, disk->queues, option, err))
 		return -EINVAL;
 	for (unsigned i = 0; disk->boot && i < cfg->nr_disks; i++)
 		if (cfg->disks[i].boot == disk->boot)

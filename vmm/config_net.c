@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "devices/virtio/virtq.h"
 #include "vmm/config_keys.h"
+#include "vmm/config_virtio.h"
 #include "vmm/rates.h"
 
 #define MIN_MTU 68 /* RFC 791's */
@@ -48,6 +50,8 @@ static const struct config_key keys[] = {
 	{ "capture", offsetof(struct net_config, capture), NULL, 0, 0, "FILE" },
 	{ "pps", offsetof(struct net_text, rates[NET_RATE_PPS]), NULL, 0, 0, NULL },
 	{ "bps", offsetof(struct net_text, rates[NET_RATE_BPS]), NULL, 0, 0, "SIZE" },
+	{ "queue-size", offsetof(struct net_config, queue_size), NULL, 0, VIRTQ_MAX_SIZE, NULL },
+	CONFIG_VIRTIO_KEYS(struct net_config, virtio),
 };
 
 /* Takes text up to the next colon, or its end; NULL: nothing is left. */
@@ -203,6 +207,9 @@ static int check_net(struct net_config *net, const char *option, struct err *err
 			       "%s: vhost=on: capture, pps and bps are for frames that pass "
 			       "through here: vhost=off",
 			       option);
+	if (net->queue_size && (net->queue_size < 4 || !is_pow2(net->queue_size)))
+		return err_set(err, -EINVAL, "%s: queue-size=%u: must be a power of 2, 4 to %d",
+			       option, net->queue_size, VIRTQ_MAX_SIZE);
 	return check_user(net, option, err);
 }
 
@@ -213,7 +220,8 @@ int config_net(struct config *cfg, const char *option, char *value, struct err *
 	if (cfg->nr_nets == CONFIG_MAX_NETS)
 		return err_set(err, -EINVAL, "%s: at most %d cards", option, CONFIG_MAX_NETS);
 	if (config_keys(option, value, keys, ARRAY_SIZE(keys), &text, err) ||
-	    parse_texts(&text, option, err) || check_net(&text.net, option, err))
+	    parse_texts(&text, option, err) || check_net(&text.net, option, err) ||
+	    config_virtio_check(cfg, &text.net.virtio, text.net.queues, option, err))
 		return -EINVAL;
 	cfg->nets[cfg->nr_nets++] = text.net;
 	return 0;

@@ -8,6 +8,7 @@
 #include "devices/ide/ide.h"
 #include "devices/virtio/virtio_blk.h"
 #include "vmm/disks.h"
+#include "vmm/virtio_wire.h"
 
 #define DEFAULT_QUEUES 4 /* where nobody asks for more; a thread has to look at each */
 
@@ -56,43 +57,23 @@ static int count_queues(const struct machine *m, unsigned i, unsigned *out, stru
 
 static int add_virtio_disk(struct machine *m, unsigned i, unsigned number, struct err *err)
 {
-	static const enum virtio_pci_mode modes[] = {
-		[DISK_TRANSITIONAL] = VIRTIO_PCI_TRANSITIONAL,
-		[DISK_MODERN] = VIRTIO_PCI_MODERN,
-		[DISK_LEGACY] = VIRTIO_PCI_LEGACY,
-	};
 	const struct disk_config *d = &m->cfg->disks[i];
 	char name[24];
 	struct virtio_blk_config cfg = {
 		.name = name,
-		.at.devfn = MACHINE_DISK_SLOT(i) << 3,
-		.at.mode = modes[d->virtio],
-		.at.flr = d->flr,
-		.at.mem = &m->mem,
+		.at = virtio_wire(m, &d->virtio, MACHINE_DISK_SLOT(i)),
 		.block = m->blocks[i],
-		.at.no_ioeventfd = d->no_ioeventfd,
-		.at.poll_ns = d->poll_ns,
-		.at.packed = d->packed,
-		.at.no_event_idx = d->no_event_idx,
 	};
 	int ret = count_queues(m, i, &cfg.queues, err);
 
 	if (ret)
 		return ret;
-	cfg.at.threads = (unsigned)min_u64(d->threads ? d->threads : 1, cfg.queues);
+	cfg.at.threads = (unsigned)min_u64(d->virtio.threads ? d->virtio.threads : 1, cfg.queues);
 	for (unsigned k = cfg.at.threads; k-- > 0;) {
 		snprintf(name, sizeof(name), k ? "virtio-blk%u/%u" : "virtio-blk%u", number, k);
 		cfg.stages[k] = observe_disk(&m->observe, name);
 		if (!cfg.stages[k])
 			return err_set(err, -ENOMEM, "%s: %s", name, strerror(ENOMEM));
-	}
-	if (d->bus == DISK_MMIO) {
-		cfg.at.bus = &m->bus;
-		cfg.at.base = PLATFORM_VIRTIO_MMIO_BASE + m->nr_mmio * PLATFORM_VIRTIO_MMIO_SIZE;
-		cfg.at.irq = kvm_irq(&m->kvm, PLATFORM_IRQ_VIRTIO_MMIO + m->nr_mmio);
-		m->nr_mmio++;
-	} else {
-		cfg.at.pci = m->pci;
 	}
 	ret = virtio_blk_create(&cfg, &m->disks[i]);
 	if (!ret)

@@ -10,6 +10,7 @@
 #include "devices/virtio/virtio_net.h"
 #include "vmm/config_net.h"
 #include "vmm/rates.h"
+#include "vmm/virtio_wire.h"
 
 /* --- opening ------------------------------------------------------------------------------ */
 
@@ -91,10 +92,7 @@ static int add_card(struct machine *m, unsigned i, struct err *err)
 	char name[24];
 	struct virtio_net_config cfg = {
 		.name = name,
-		.at.pci = m->pci,
-		.at.devfn = MACHINE_NET_SLOT(i) << 3,
-		.at.mode = VIRTIO_PCI_TRANSITIONAL,
-		.at.mem = &m->mem,
+		.at = virtio_wire(m, &n->virtio, MACHINE_NET_SLOT(i)),
 		.net = m->nets[i],
 		.no_offloads = n->no_offloads,
 		.pairs = n->queues,
@@ -102,6 +100,7 @@ static int add_card(struct machine *m, unsigned i, struct err *err)
 	};
 	int ret;
 
+	cfg.at.queue_size = (uint16_t)n->queue_size;
 	snprintf(name, sizeof(name), "virtio-net%u", i);
 	memcpy(cfg.mac, n->mac, sizeof(cfg.mac));
 	if (!memcmp(n->mac, none, sizeof(none)))

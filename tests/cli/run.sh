@@ -220,7 +220,7 @@ run_mistake "disk: an unknown virtio" 2 "virtio=old|transitional, modern, legacy
 run_mistake "disk: packed rings of a legacy device" 2 "packed=on|legacy" \
 	--disk path=disk.img,virtio=legacy,packed=on
 run_mistake "disk: flr without PCI" 2 "flr|bus=pci" --disk path=disk.img,bus=mmio,flr=on
-for key in bus=mmio virtio=modern packed=on event-idx=off flr=on; do
+for key in queues=2 threads=2 poll=off ioeventfd=off bus=mmio virtio=modern packed=on event-idx=off flr=on; do
 	run_mistake "disk: $key of an IDE disk" 2 "${key%=*}|if=virtio" --disk path=disk.img,if=ide,$key
 done
 printf 'ffffffff81000000 T _text\nnonsense\n' >half.map

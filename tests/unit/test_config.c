@@ -96,10 +96,10 @@ static void test_everything(void **state)
 	assert_int_equal(p.cfg.disks[1].on_error, DISK_REPORT);
 	assert_int_equal(p.cfg.disks[1].rates.iops, 0);
 	assert_int_equal(p.cfg.disks[0].queues, 0);
-	assert_int_equal(p.cfg.disks[0].poll_ns, 32000);
+	assert_int_equal(p.cfg.disks[0].virtio.poll_ns, 32000);
 	assert_int_equal(p.cfg.disks[1].queues, 8);
-	assert_int_equal(p.cfg.disks[1].threads, 2);
-	assert_int_equal(p.cfg.disks[1].poll_ns, 5000);
+	assert_int_equal(p.cfg.disks[1].virtio.threads, 2);
+	assert_int_equal(p.cfg.disks[1].virtio.poll_ns, 5000);
 	assert_int_equal(p.cfg.nr_serials, 2);
 	assert_int_equal(p.cfg.serials[0].kind, SERIAL_FILE);
 	assert_string_equal(p.cfg.serials[0].path, "/tmp/x");
@@ -121,17 +121,17 @@ static void test_virtio(void **state)
 	parse(&p, "--kernel k --disk path=a --disk path=b,virtio=legacy,event-idx=off "
 		  "--disk path=c,bus=mmio,packed=on --disk path=d,virtio=modern,flr=on,packed=off");
 	assert_string_equal(p.err.text, "");
-	assert_int_equal(p.cfg.disks[0].bus, DISK_PCI);
-	assert_int_equal(p.cfg.disks[0].virtio, DISK_TRANSITIONAL);
-	assert_int_equal(p.cfg.disks[0].packed, 0);
-	assert_int_equal(p.cfg.disks[0].no_event_idx, 0);
-	assert_int_equal(p.cfg.disks[0].flr, 0);
-	assert_int_equal(p.cfg.disks[1].virtio, DISK_LEGACY);
-	assert_int_equal(p.cfg.disks[1].no_event_idx, 1);
-	assert_int_equal(p.cfg.disks[2].bus, DISK_MMIO);
-	assert_int_equal(p.cfg.disks[2].packed, 1);
-	assert_int_equal(p.cfg.disks[3].virtio, DISK_MODERN);
-	assert_int_equal(p.cfg.disks[3].flr, 1);
+	assert_int_equal(p.cfg.disks[0].virtio.bus, VIRTIO_ON_PCI);
+	assert_int_equal(p.cfg.disks[0].virtio.kinship, VIRTIO_TRANSITIONAL);
+	assert_int_equal(p.cfg.disks[0].virtio.packed, 0);
+	assert_int_equal(p.cfg.disks[0].virtio.no_event_idx, 0);
+	assert_int_equal(p.cfg.disks[0].virtio.flr, 0);
+	assert_int_equal(p.cfg.disks[1].virtio.kinship, VIRTIO_LEGACY);
+	assert_int_equal(p.cfg.disks[1].virtio.no_event_idx, 1);
+	assert_int_equal(p.cfg.disks[2].virtio.bus, VIRTIO_ON_MMIO);
+	assert_int_equal(p.cfg.disks[2].virtio.packed, 1);
+	assert_int_equal(p.cfg.disks[3].virtio.kinship, VIRTIO_MODERN);
+	assert_int_equal(p.cfg.disks[3].virtio.flr, 1);
 	assert_int_equal(config_nr_mmio(&p.cfg), 1);
 	config_free(&p.cfg);
 	parse(&p, "--kernel k --disk path=0,bus=mmio --disk path=1,bus=mmio --disk path=2,bus=mmio "

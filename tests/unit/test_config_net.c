@@ -96,6 +96,48 @@ static void test_kinds(void **state)
 	config_free(&p.cfg);
 }
 
+/* What it has as every virtio device has, disks too. */
+static void test_virtio(void **state)
+{
+	const struct net_config *n;
+	struct parsed p;
+	char line[600];
+
+	(void)state;
+	n = parse_ok(&p, "--net tap=a,queues=4,threads=2,poll=5000,ioeventfd=off,virtio=modern,"
+			 "packed=on,event-idx=off,flr=on,queue-size=1024");
+	assert_int_equal(n->virtio.threads, 2);
+	assert_int_equal(n->virtio.poll_ns, 5000);
+	assert_int_equal(n->virtio.no_ioeventfd, 1);
+	assert_int_equal(n->virtio.bus, VIRTIO_ON_PCI);
+	assert_int_equal(n->virtio.kinship, VIRTIO_MODERN);
+	assert_int_equal(n->virtio.packed, 1);
+	assert_int_equal(n->virtio.no_event_idx, 1);
+	assert_int_equal(n->virtio.flr, 1);
+	assert_int_equal(n->queue_size, 1024);
+	config_free(&p.cfg);
+
+	n = parse_ok(&p, "--net tap=a");
+	assert_int_equal(n->virtio.poll_ns, 0);
+	config_free(&p.cfg);
+	n = parse_ok(&p, "--net tap=a,poll=auto");
+	assert_int_equal(n->virtio.poll_ns, 0);
+	config_free(&p.cfg);
+
+	/* They share the room that there is without a bus. */
+	strcpy(line, "--net user,bus=mmio");
+	for (unsigned i = 0; i < 7; i++)
+		strcat(line, " --disk path=a,bus=mmio");
+	parse_ok(&p, line);
+	assert_int_equal(config_nr_mmio(&p.cfg), 8);
+	config_free(&p.cfg);
+	strcat(line, " --net user,bus=mmio");
+	parse(&p, line);
+	assert_int_equal(p.result, CONFIG_USAGE);
+	assert_non_null(strstr(p.err.text, "room for 8"));
+	config_free(&p.cfg);
+}
+
 static void test_everything(void **state)
 {
 	static const uint8_t mac[] = { 0x52, 0x54, 0x00, 0xab, 0xCD, 0xef };
@@ -177,6 +219,13 @@ static void test_mistakes(void **state)
 		{ "--net user,link=off", { "link=off", "up, down" } },
 		{ "--net user,bps=fast", { "bps=fast", "size such as 10M, or off" } },
 		{ "--net user,pps=1M", { "pps=1M", "number, or off" } },
+		{ "--net user,queue-size=3", { "queue-size=3", "power of 2, 4 to 1024" } },
+		{ "--net user,queue-size=100", { "queue-size=100", "power of 2, 4 to 1024" } },
+		{ "--net user,queue-size=2048", { "queue-size=2048", "1 to 1024" } },
+		{ "--net tap=a,queues=2,threads=3", { "threads=3", "2 queues" } },
+		{ "--net user,poll=on", { "poll=on", "auto, off" } },
+		{ "--net user,bus=mmio,flr=on", { "flr", "bus=pci" } },
+		{ "--net user,virtio=legacy,packed=on", { "packed=on", "virtio=legacy" } },
 	};
 
 	(void)state;
@@ -247,7 +296,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_kinds),    cmocka_unit_test(test_everything),
 		cmocka_unit_test(test_mistakes), cmocka_unit_test(test_too_many),
-		cmocka_unit_test(test_mac),
+		cmocka_unit_test(test_mac),      cmocka_unit_test(test_virtio),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
