@@ -7,10 +7,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "base/trace.h"
+#include "devices/virtio/virtio_blk.h"
 #include "tests/fake_block.h"
 #include "tests/fuzz/virtio_guest.h"
 
@@ -29,59 +28,33 @@ static void on_submit(void *opaque)
 	f->result = f->nr_log % 5 == 4 ? -EIO : 0;
 }
 
-static int ctl_alloc(struct msi_ctl *ctl, int *fd)
-{
-	(void)ctl;
-	return *fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-}
-
-static void ctl_free(struct msi_ctl *ctl, int id)
-{
-	(void)ctl;
-	close(id);
-}
-
-static int ctl_set(struct msi_ctl *ctl, int id, uint64_t addr, uint32_t data, bool masked)
-{
-	(void)ctl;
-	(void)addr;
-	(void)data;
-	(void)masked;
-	return id < 0;
-}
-
 struct world {
 	struct guest g;
-	struct msi_ctl ctl;
+	uint16_t avail_idx;
 	struct fake_block disk;
 	uint8_t bytes[DISK];
 	struct block_stages stages;
 };
-
-static void reg_out(struct world *w, unsigned reg, unsigned width, uint64_t v)
-{
-	out(&w->g, BUS_MMIO, bar(&w->g, 1)->addr + reg, width, v);
-}
 
 /* What a driver does, with the features fuzz wants of those there are. */
 static bool handshake(struct world *w, uint64_t features)
 {
 	check(!pci_assign(w->g.host));
 	config_out(&w->g, PCI_COMMAND, 2, 7);
-	reg_out(w, 0x14, 1, 0);
-	reg_out(w, 0x14, 1, 3);
-	reg_out(w, 0x08, 4, 0);
-	reg_out(w, 0x0c, 4, features & 0x30006a04);
-	reg_out(w, 0x08, 4, 1);
-	reg_out(w, 0x0c, 4, 1);
-	reg_out(w, 0x14, 1, 0xb);
-	reg_out(w, 0x20, 4, DESC);
-	reg_out(w, 0x28, 4, AVAIL);
-	reg_out(w, 0x30, 4, USED);
-	reg_out(w, 0x1a, 2, 1);
-	reg_out(w, 0x1c, 2, 1);
-	reg_out(w, 0x14, 1, 0xf);
-	w->g.avail_idx = 0;
+	common_out(&w->g, 0x14, 1, 0);
+	common_out(&w->g, 0x14, 1, 3);
+	common_out(&w->g, 0x08, 4, 0);
+	common_out(&w->g, 0x0c, 4, features & 0x30006a04);
+	common_out(&w->g, 0x08, 4, 1);
+	common_out(&w->g, 0x0c, 4, 1);
+	common_out(&w->g, 0x14, 1, 0xb);
+	common_out(&w->g, 0x20, 4, DESC);
+	common_out(&w->g, 0x28, 4, AVAIL);
+	common_out(&w->g, 0x30, 4, USED);
+	common_out(&w->g, 0x1a, 2, 1);
+	common_out(&w->g, 0x1c, 2, 1);
+	common_out(&w->g, 0x14, 1, 0xf);
+	w->avail_idx = 0;
 	return in(&w->g, BUS_MMIO, bar(&w->g, 1)->addr + 0x14, 1) == 0xf;
 }
 
@@ -106,8 +79,8 @@ static void request(struct world *w, const uint8_t *op)
 		poke(&w->g, DESC + i * 16 + 12, 2, flags[i]);
 		poke(&w->g, DESC + i * 16 + 14, 2, i + 1);
 	}
-	poke(&w->g, AVAIL + 4 + 2 * (w->g.avail_idx % QSIZE), 2, 0);
-	poke(&w->g, AVAIL + 2, 2, ++w->g.avail_idx);
+	poke(&w->g, AVAIL + 4 + 2 * (w->avail_idx % QSIZE), 2, 0);
+	poke(&w->g, AVAIL + 2, 2, ++w->avail_idx);
 	kick(w);
 }
 
@@ -134,7 +107,7 @@ static void step(struct world *w, const uint8_t *op)
 		kick(w);
 		break;
 	case 4:
-		reg_out(w, op[2], width, v);
+		common_out(&w->g, op[2], width, v);
 		break;
 	case 5:
 		out(&w->g, BUS_MMIO, bar(&w->g, 1)->addr + load_le(op + 2, 2) % 0x1000, width, v);
@@ -163,26 +136,18 @@ static void step(struct world *w, const uint8_t *op)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct msi_ctl_ops ctl_ops = { ctl_alloc, ctl_free, ctl_set };
 	static struct mem mem;
 	static struct iothread io;
-	struct world w = { .g = { .mem = &mem, .io = &io }, .ctl.ops = &ctl_ops };
-	struct pci_host_config pc = { .name = "pci", .bus = &w.g.bus, .msi = &w.ctl };
+	struct world w = { 0 };
 	struct virtio_blk_config bc = { .name = "virtio-blk0",
-					.at.devfn = DEVFN,
-					.at.mem = &mem,
 					.block = &w.disk.b,
-					.at.loop = &io.loop,
-					.at.queue_size = QSIZE,
 					.stages = { &w.stages } };
 	struct trace trace;
 
-	if (!mem.map) {
-		check(!mem_init(&mem, RAM) && !iothread_start(&io, "fuzz"));
-		loop_set_polling(&io.loop, 5000);
-	}
 	if (size < 8)
 		return 0;
+	guest_init(&w.g, &mem, &io, true, &bc.at);
+	loop_set_polling(&io.loop, 5000);
 	memset((char *)mem.map + DESC, 0, 0x1000);
 	fake_block_init(&w.disk, DISK);
 	w.disk.bytes = w.bytes;
@@ -191,10 +156,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	w.disk.opaque = &w.disk;
 	trace_init(&trace, 64);
 	block_stages_init(&w.stages, bc.name, trace_add_ring(&trace, bc.name));
-	bc.no_ioeventfd = data[7] & 1;
-	bus_init(&w.g.bus);
-	check(!pci_host_create(&pc, &w.g.host));
-	bc.pci = w.g.host;
+	bc.at.no_ioeventfd = data[7] & 1;
 	check(!virtio_blk_create(&bc, &w.g.dev));
 	check(handshake(&w, load_le(data, 8)));
 	for (data += 8, size -= 8; size >= 8; data += 8, size -= 8)

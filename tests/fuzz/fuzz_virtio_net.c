@@ -6,21 +6,15 @@
  * reset.
  */
 #include <errno.h>
-#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
-#include "base/state.h"
 #include "devices/virtio/virtio_net.h"
-#include "devices/virtio/virtio_pci.h"
 #include "tests/fake_net.h"
+#include "tests/fuzz/virtio_guest.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define RAM MIB
-#define QSIZE 8
 #define PAIRS 2
 #define CTRL (2 * PAIRS)
 #define RINGS 0x1000ull /* 0x400 bytes a queue: descriptors, available, used */
@@ -28,77 +22,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define AVAIL 0x100
 #define USED 0x200
 #define DATA 0x4000ull /* 64 KiB a queue */
-#define DEVFN 0x10
 
 static const uint8_t mac[NET_MAC_LEN] = { 0x52, 0x54, 0, 1, 2, 3 };
 
-static void check(bool ok)
-{
-	if (!ok)
-		abort();
-}
-
-static int ctl_alloc(struct msi_ctl *ctl, int *fd)
-{
-	(void)ctl;
-	return *fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-}
-
-static void ctl_free(struct msi_ctl *ctl, int id)
-{
-	(void)ctl;
-	close(id);
-}
-
-static int ctl_set(struct msi_ctl *ctl, int id, uint64_t addr, uint32_t data, bool masked)
-{
-	(void)ctl;
-	(void)addr;
-	(void)data;
-	(void)masked;
-	return id < 0;
-}
-
 struct world {
-	struct mem *mem;
-	struct iothread *io;
-	struct bus bus;
-	struct msi_ctl ctl;
+	struct guest g;
 	struct fake_net net;
-	struct pci_host *host;
-	struct device *dev;
 	uint16_t avail_idx[CTRL + 1];
 	bool packed;
 };
-
-static void out(struct world *w, enum bus_space space, uint64_t addr, unsigned width, uint64_t v)
-{
-	bus_write(&w->bus, space, addr, &v, width);
-}
-
-static uint64_t in(struct world *w, enum bus_space space, uint64_t addr, unsigned width)
-{
-	uint64_t v = 0;
-
-	bus_read(&w->bus, space, addr, &v, width);
-	return v;
-}
-
-static const struct pci_bar *bar(const struct world *w, unsigned n)
-{
-	return &container_of(w->dev, struct virtio_pci, vdev.dev)->pci.bars[n];
-}
-
-static void reg_out(struct world *w, unsigned reg, unsigned width, uint64_t v)
-{
-	out(w, BUS_MMIO, bar(w, 1)->addr + reg, width, v);
-}
-
-static void config_out(struct world *w, unsigned reg, unsigned width, uint32_t v)
-{
-	out(w, BUS_PIO, 0xcf8, 4, 0x80000000u | DEVFN << 8 | (reg & 0xfc));
-	out(w, BUS_PIO, 0xcfc + (reg & 3), width, v);
-}
 
 static uint64_t ring(unsigned q)
 {
@@ -108,62 +40,33 @@ static uint64_t ring(unsigned q)
 /* What a driver does, with the features fuzz wants of those there are. */
 static bool handshake(struct world *w, uint64_t features)
 {
-	check(!pci_assign(w->host));
-	config_out(w, PCI_COMMAND, 2, 7);
-	reg_out(w, 0x14, 1, 0);
-	reg_out(w, 0x14, 1, 3);
-	reg_out(w, 0x08, 4, 0);
-	reg_out(w, 0x0c, 4, features & 0x30ffffaf);
-	reg_out(w, 0x08, 4, 1);
-	reg_out(w, 0x0c, 4, 1 | (features >> 32 & 0x01c00004));
-	reg_out(w, 0x14, 1, 0xb);
+	check(!pci_assign(w->g.host));
+	config_out(&w->g, PCI_COMMAND, 2, 7);
+	common_out(&w->g, 0x14, 1, 0);
+	common_out(&w->g, 0x14, 1, 3);
+	common_out(&w->g, 0x08, 4, 0);
+	common_out(&w->g, 0x0c, 4, features & 0x30ffffaf);
+	common_out(&w->g, 0x08, 4, 1);
+	common_out(&w->g, 0x0c, 4, 1 | (features >> 32 & 0x01c00004));
+	common_out(&w->g, 0x14, 1, 0xb);
 	w->packed = features & VIRTIO_F_RING_PACKED;
 	for (unsigned q = 0; q <= CTRL; q++) {
-		reg_out(w, 0x16, 2, q);
-		reg_out(w, 0x20, 4, ring(q));
-		reg_out(w, 0x28, 4, ring(q) + AVAIL);
-		reg_out(w, 0x30, 4, ring(q) + USED);
-		reg_out(w, 0x1a, 2, q + 1);
-		reg_out(w, 0x1c, 2, 1);
+		common_out(&w->g, 0x16, 2, q);
+		common_out(&w->g, 0x20, 4, ring(q));
+		common_out(&w->g, 0x28, 4, ring(q) + AVAIL);
+		common_out(&w->g, 0x30, 4, ring(q) + USED);
+		common_out(&w->g, 0x1a, 2, q + 1);
+		common_out(&w->g, 0x1c, 2, 1);
 		w->avail_idx[q] = 0;
 	}
-	reg_out(w, 0x14, 1, 0xf);
-	return in(w, BUS_MMIO, bar(w, 1)->addr + 0x14, 1) == 0xf;
-}
-
-static void poke(struct world *w, uint64_t gpa, unsigned width, uint64_t v)
-{
-	(void)!mem_write(w->mem, gpa, &v, width);
-}
-
-static void post_sem(void *opaque)
-{
-	sem_post(opaque);
-}
-
-/*
- * Returns when the I/O thread has seen every kick so far. Events are taken in turn, but
- * the first posts may still overtake a kick, later ones cannot.
- */
-static void settle(struct world *w)
-{
-	struct loop_post post = { .fn = post_sem };
-	sem_t sem;
-
-	sem_init(&sem, 0, 0);
-	post.opaque = &sem;
-	for (unsigned i = 0; i < 3; i++) {
-		loop_post(&w->io->loop, &post);
-		while (sem_wait(&sem)) /* a signal */
-			;
-	}
-	sem_destroy(&sem);
+	common_out(&w->g, 0x14, 1, 0xf);
+	return in(&w->g, BUS_MMIO, bar(&w->g, 1)->addr + 0x14, 1) == 0xf;
 }
 
 static void kick(struct world *w, unsigned q)
 {
-	out(w, BUS_PIO, bar(w, 0)->addr + 4 * q, 2, q);
-	settle(w);
+	out(&w->g, BUS_PIO, bar(&w->g, 0)->addr + 4 * q, 2, q);
+	settle(&w->g);
 }
 
 /* Offers up to two pieces at DATA, the second with flags; of either kind of ring. */
@@ -177,17 +80,17 @@ static void offer(struct world *w, unsigned q, uint32_t len, uint32_t more, uint
 
 	if (!w->packed)
 		round = 0;
-	poke(w, desc, 8, at);
-	poke(w, desc + 8, 4, len);
-	poke(w, desc + 16, 8, at + len);
-	poke(w, desc + 24, 4, more);
-	poke(w, desc + 28, 4, w->packed ? (uint32_t)(flags | round) << 16 : flags);
+	poke(&w->g, desc, 8, at);
+	poke(&w->g, desc + 8, 4, len);
+	poke(&w->g, desc + 16, 8, at + len);
+	poke(&w->g, desc + 24, 4, more);
+	poke(&w->g, desc + 28, 4, w->packed ? (uint32_t)(flags | round) << 16 : flags);
 	flags = (uint16_t)(1 | (flags & 2 && !(q & 1) && q != CTRL ? 2 : 0) | round);
-	poke(w, desc + 12, 4, w->packed ? (uint32_t)flags << 16 : flags | 1u << 16);
+	poke(&w->g, desc + 12, 4, w->packed ? (uint32_t)flags << 16 : flags | 1u << 16);
 	if (w->packed)
 		return;
-	poke(w, ring(q) + AVAIL + 4 + 2 * (idx % QSIZE), 2, 0);
-	poke(w, ring(q) + AVAIL + 2, 2, idx + 1u);
+	poke(&w->g, ring(q) + AVAIL + 4 + 2 * (idx % QSIZE), 2, 0);
+	poke(&w->g, ring(q) + AVAIL + 2, 2, idx + 1u);
 }
 
 /* A frame, whole but for what fuzz says: reaches the code behind the header. */
@@ -196,8 +99,8 @@ static void transmit(struct world *w, const uint8_t *op)
 	unsigned q = 1 + (op[1] & 2);
 	uint64_t at = DATA + q * 0x10000;
 
-	poke(w, at, 8, load_le(op + 2, 4) | (uint64_t)op[4] << 48);
-	poke(w, at + 8, 4, op[5]);
+	poke(&w->g, at, 8, load_le(op + 2, 4) | (uint64_t)op[4] << 48);
+	poke(&w->g, at + 8, 4, op[5]);
 	offer(w, q, 12 - (op[1] >> 6 & 1), op[6] * 260u, op[1] >> 7 ? 2 : 0);
 	kick(w, q);
 }
@@ -226,49 +129,38 @@ static void inject(struct world *w, const uint8_t *op)
 	frame[15] = op[7];
 	fake_net_inject(&w->net, op[1] & 1, op[1] & 16 ? &h : NULL, frame, len);
 	free(frame);
-	settle(w);
+	settle(&w->g);
 }
 
 static void command(struct world *w, const uint8_t *op)
 {
 	uint64_t at = DATA + CTRL * 0x10000;
 
-	poke(w, at, 8, load_le(op + 1, 7));
-	poke(w, at + 8, 8, load_le(op + 2, 4) * 0x01010101ull);
+	poke(&w->g, at, 8, load_le(op + 1, 7));
+	poke(&w->g, at + 8, 8, load_le(op + 2, 4) * 0x01010101ull);
 	offer(w, CTRL, op[7] & 0x7f, 1, op[7] & 0x80 ? 0 : 2);
 	kick(w, CTRL);
-}
-
-static void save_load(struct world *w)
-{
-	struct state_buf a = { 0 };
-
-	virtio_pause(w->dev);
-	check(!state_save(w->dev, &a));
-	check(state_load(w->dev, a.data, a.len) == (ssize_t)a.len);
-	virtio_resume(w->dev);
-	state_buf_free(&a);
 }
 
 static void rare(struct world *w, const uint8_t *op)
 {
 	switch (op[1] % 7) {
 	case 0:
-		device_reset(w->dev);
+		device_reset(w->g.dev);
 		break;
 	case 1:
-		memset((char *)w->mem->map + RINGS, 0, RINGS_SIZE);
+		memset((char *)w->g.mem->map + RINGS, 0, RINGS_SIZE);
 		handshake(w, load_le(op + 2, 4) | (uint64_t)op[6] << 54 |
 				     (op[7] & 1 ? VIRTIO_F_RING_PACKED : 0));
 		break;
 	case 2:
-		save_load(w);
+		save_load(&w->g);
 		break;
 	case 3:
-		virtio_net_set_link(w->dev, op[2] & 1);
+		virtio_net_set_link(w->g.dev, op[2] & 1);
 		break;
 	case 4:
-		virtio_net_announce(w->dev);
+		virtio_net_announce(w->g.dev);
 		break;
 	case 5:
 		w->net.set_result = op[2] & 1 ? -EIO : 0;
@@ -277,7 +169,7 @@ static void rare(struct world *w, const uint8_t *op)
 		break;
 	default:
 		fake_net_set_full(&w->net, op[2] & 1);
-		settle(w);
+		settle(&w->g);
 		break;
 	}
 }
@@ -302,17 +194,17 @@ static void step(struct world *w, const uint8_t *op)
 		command(w, op);
 		break;
 	case 5: /* anything in the rings */
-		poke(w, RINGS + load_le(op + 2, 2) % RINGS_SIZE, width, v);
+		poke(&w->g, RINGS + load_le(op + 2, 2) % RINGS_SIZE, width, v);
 		break;
 	case 6:
 		kick(w, op[1] % (CTRL + 1));
 		break;
 	case 7:
-		reg_out(w, op[2], width, v);
-		(void)in(w, BUS_MMIO, bar(w, 1)->addr + load_le(op + 2, 2) % 0x1000, width);
+		common_out(&w->g, op[2], width, v);
+		(void)in(&w->g, BUS_MMIO, bar(&w->g, 1)->addr + load_le(op + 2, 2) % 0x1000, width);
 		break;
 	case 8:
-		config_out(w, op[2], width, (uint32_t)v);
+		config_out(&w->g, op[2], width, (uint32_t)v);
 		break;
 	default:
 		rare(w, op);
@@ -325,18 +217,18 @@ static void check_works(struct world *w)
 {
 	w->net.set_result = w->net.send_result = w->net.receive_result = 0;
 	fake_net_set_full(&w->net, false);
-	device_reset(w->dev);
-	virtio_net_set_link(w->dev, true);
-	settle(w);
-	memset((char *)w->mem->map + RINGS, 0, RINGS_SIZE);
+	device_reset(w->g.dev);
+	virtio_net_set_link(w->g.dev, true);
+	settle(&w->g);
+	memset((char *)w->g.mem->map + RINGS, 0, RINGS_SIZE);
 	check(handshake(w, 0));
 	w->net.nr_sent = 0;
-	poke(w, DATA + 0x10000, 8, 0);
-	poke(w, DATA + 0x10008, 4, 0);
+	poke(&w->g, DATA + 0x10000, 8, 0);
+	poke(&w->g, DATA + 0x10008, 4, 0);
 	offer(w, 1, 12, 60, 0);
 	kick(w, 1);
 	check(w->net.nr_sent == 1 && w->net.log[0].len == 60);
-	check(load_le((char *)w->mem->map + ring(1) + USED + 2, 2) == 1);
+	check(load_le((char *)w->g.mem->map + ring(1) + USED + 2, 2) == 1);
 	/* A buffer for each frame that came in before, at most; the last one is ours. */
 	inject(w, (const uint8_t[8]){ 0, 0, 60 });
 	for (unsigned i = 0; w->net.queues[0]->frames && i < 300; i++) {
@@ -348,41 +240,26 @@ static void check_works(struct world *w)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct msi_ctl_ops ctl_ops = { ctl_alloc, ctl_free, ctl_set };
 	static struct mem mem;
 	static struct iothread io;
-	struct world w = { .mem = &mem, .io = &io, .ctl.ops = &ctl_ops };
-	struct pci_host_config pc = { .name = "pci", .bus = &w.bus, .msi = &w.ctl };
-	struct virtio_net_config nc = { .name = "virtio-net0",
-					.at.devfn = DEVFN,
-					.at.mem = &mem,
-					.net = &w.net.net,
-					.at.loop = &io.loop,
-					.pairs = PAIRS,
-					.at.packed = true,
-					.at.queue_size = QSIZE };
+	struct world w = { 0 };
+	struct virtio_net_config nc = { .name = "virtio-net0", .net = &w.net.net, .pairs = PAIRS };
 	struct err err;
 
-	if (!mem.map) {
-		check(!mem_init(&mem, RAM) && !iothread_start(&io, "fuzz"));
-		loop_set_polling(&io.loop, 5000);
-	}
 	if (size < 8 || size > 8 * 256)
 		return 0;
+	guest_init(&w.g, &mem, &io, true, &nc.at);
+	nc.at.packed = true;
+	loop_set_polling(&io.loop, 5000);
 	memset((char *)mem.map + RINGS, 0, RINGS_SIZE);
 	fake_net_init(&w.net, PAIRS);
 	memcpy(nc.mac, mac, NET_MAC_LEN);
-	bus_init(&w.bus);
-	check(!pci_host_create(&pc, &w.host));
-	nc.pci = w.host;
-	check(!virtio_net_create(&nc, &w.dev, &err));
+	check(!virtio_net_create(&nc, &w.g.dev, &err));
 	check(handshake(&w, load_le(data, 8)));
 	for (data += 8, size -= 8; size >= 8; data += 8, size -= 8)
 		step(&w, data);
 	check_works(&w);
-	device_destroy(w.dev);
-	device_destroy(&w.host->dev);
-	bus_destroy(&w.bus);
+	guest_fini(&w.g);
 	pthread_mutex_destroy(&w.net.lock);
 	return 0;
 }

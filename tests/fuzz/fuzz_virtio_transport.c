@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "devices/virtio/virtio_blk.h"
 #include "tests/fake_block.h"
 #include "tests/fuzz/virtio_guest.h"
 
@@ -21,6 +22,7 @@ enum kind { LEGACY, TRANSITIONAL, MMIO };
 
 struct world {
 	struct guest g;
+	uint16_t avail_idx;
 	enum kind kind;
 	bool packed; /* as the last handshake has it */
 	struct fake_block disk;
@@ -76,7 +78,7 @@ static bool handshake_mmio(struct world *w, uint32_t features)
 
 static bool handshake(struct world *w, uint32_t features)
 {
-	w->g.avail_idx = 0;
+	w->avail_idx = 0;
 	return w->kind == MMIO ? handshake_mmio(w, features) : handshake_legacy(w, features);
 }
 
@@ -110,8 +112,8 @@ static void request(struct world *w, const uint8_t *op)
 			       : d[i].flags | (uint32_t)(i + 1) << 16);
 	}
 	if (!w->packed) {
-		poke(&w->g, AVAIL + 4 + 2 * (w->g.avail_idx % QSIZE), 2, 0);
-		poke(&w->g, AVAIL + 2, 2, ++w->g.avail_idx);
+		poke(&w->g, AVAIL + 4 + 2 * (w->avail_idx % QSIZE), 2, 0);
+		poke(&w->g, AVAIL + 2, 2, ++w->avail_idx);
 	}
 	kick(w);
 }
@@ -163,32 +165,24 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct mem mem;
 	static struct iothread io;
-	struct world w = { .g = { .mem = &mem, .io = &io } };
-	struct pci_host_config pc = { .name = "pci", .bus = &w.g.bus };
-	struct virtio_blk_config bc = { .name = "virtio-blk0",
-					.at.devfn = DEVFN,
-					.at.bus = &w.g.bus,
-					.at.base = MMIO_BASE,
-					.at.mem = &mem,
-					.block = &w.disk.b,
-					.at.loop = &io.loop,
-					.at.queue_size = QSIZE,
-					.at.packed = true,
-					.at.flr = true };
+	struct world w = { 0 };
+	struct virtio_blk_config bc = { .name = "virtio-blk0", .block = &w.disk.b };
 
-	if (!mem.map)
-		check(!mem_init(&mem, RAM) && !iothread_start(&io, "fuzz"));
 	if (size < 8)
 		return 0;
+	guest_init(&w.g, &mem, &io, false, &bc.at);
 	memset((char *)mem.map + DESC, 0, 0x2000);
 	w.kind = data[0] % 3;
 	fake_block_init(&w.disk, DISK);
 	w.disk.bytes = w.bytes;
-	bc.mode = w.kind == LEGACY ? VIRTIO_PCI_LEGACY : VIRTIO_PCI_TRANSITIONAL;
-	bc.no_ioeventfd = data[1] & 1;
-	bus_init(&w.g.bus);
-	check(!pci_host_create(&pc, &w.g.host));
-	bc.pci = w.kind == MMIO ? NULL : w.g.host;
+	bc.at.mode = w.kind == LEGACY ? VIRTIO_PCI_LEGACY : VIRTIO_PCI_TRANSITIONAL;
+	bc.at.no_ioeventfd = data[1] & 1;
+	bc.at.packed = true;
+	bc.at.flr = true;
+	bc.at.bus = &w.g.bus;
+	bc.at.base = MMIO_BASE;
+	if (w.kind == MMIO)
+		bc.at.pci = NULL;
 	check(!virtio_blk_create(&bc, &w.g.dev));
 	check(handshake(&w, (uint32_t)load_le(data + 4, 4)));
 	for (data += 8, size -= 8; size >= 8; data += 8, size -= 8)
