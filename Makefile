@@ -98,8 +98,8 @@ demo shell: deps
 	tests/deps.sh demo
 	BANTAM=$(abspath $(O)/bantam) guests/demo/demo.sh $@
 
-.PHONY: bench-boot bench-coalesce bench-disk bench-pit
-bench-boot bench-coalesce bench-disk bench-pit: deps
+.PHONY: bench-boot bench-coalesce bench-disk bench-net bench-pit
+bench-boot bench-coalesce bench-disk bench-net bench-pit: deps
 	$(MAKE) --no-print-directory all guests
 	tests/deps.sh bench
 	BANTAM=$(abspath $(O)/bantam) bench/$(@:bench-%=%).sh
@@ -149,6 +149,7 @@ help:
 	'make check         every test; check-unit, check-guest, check-linux, check-cli, check-lint for some' \
 	'make bench-boot    boot time, exits and memory beside QEMU' \
 	'make bench-disk    requests to a disk, IDE and virtio, beside QEMU' \
+	'make bench-net     throughput and round trips by a tap, beside QEMU' \
 	'make bench-coalesce what each way to spare an IDE driver exits is worth' \
 	'make bench-pit     what a timer of 1000 Hz costs, with and without a cap, beside QEMU' \
 	'make bench-exits   what an exit costs, and what counting it adds' \

@@ -5,7 +5,7 @@
 # for each kind of request; or, as "counts", what bantam itself counts, and where in the guest.
 # Usage: coalesce-inside.sh round|counts SECONDS "MODE ..." QEMU-DATA-FOLDER (which is not used)
 part=$1 seconds=$2 modes=$3
-prefix='' words='' options='' initrd=''
+prefix='' words='' options='' initrd='' data=''
 # shellcheck source=requests.sh
 . ./requests.sh
 

@@ -43,7 +43,7 @@ initramfs() {
 prepare() {
 	local linux=$top/guests/linux
 	kernel=$("$linux/fetch-kernel.sh" cloud "$cache/kernel")
-	cp "$kernel/vmlinuz" "${BANTAM:?path of the built bantam}" "$top"/bench/{coalesce-inside,requests}.sh "$work/"
+	cp "$kernel/vmlinuz" "${BANTAM:?path of the built bantam}" "$top"/bench/{coalesce-inside,requests,vmm}.sh "$work/"
 	gcc -static -O2 -o "$work/disktool" "$linux/disktool.c"
 	initramfs initrd-piix ata_piix
 	initramfs initrd-lists "$("$linux/mkmodule.sh" "$kernel" "$work/modules" "$cache/headers")"

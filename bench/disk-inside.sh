@@ -6,18 +6,10 @@
 # in ./kinds.given is measured instead of the matrix, and a bantam in ./bantam-before as well.
 # Usage: disk-inside.sh ide|tmpfs|disk|counts some|full SECONDS QEMU-DATA-FOLDER
 part=$1 matrix=$2 seconds=$3
-data=${4:+-L $4/qemu -L $4/seabios}
+data=$4
 prefix='' words='' options='' bin='' initrd=initrd
 # shellcheck source=requests.sh
 . ./requests.sh
-
-# shellcheck disable=SC2086 # a list of words
-qemu() {
-	append=$1
-	shift
-	exec "$(command -v qemu-system-x86_64)" $data -accel kvm -cpu host -M pc -m 256 -smp 1 -nodefaults \
-		-display none -serial stdio -no-reboot -kernel vmlinuz -initrd initrd -append "$append" "$@"
-}
 
 qemu_ide() {
 	qemu "$1" -drive "file=disk.img,format=raw,if=ide"

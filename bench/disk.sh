@@ -49,7 +49,7 @@ prepare() {
 	kernel=$("$top/guests/linux/fetch-kernel.sh" cloud "$cache/kernel")
 	cp "$kernel/vmlinuz" "$work/vmlinuz"
 	cp "${BANTAM:?path of the built bantam}" "$work/bantam"
-	cp "$(dirname "$BANTAM")/guests/exits.elf" "$top"/bench/{disk-inside,requests}.sh "$work/"
+	cp "$(dirname "$BANTAM")/guests/exits.elf" "$top"/bench/{disk-inside,requests,vmm}.sh "$work/"
 	[ -z "${BENCH_KINDS:-}" ] || echo "$BENCH_KINDS" >"$work/kinds.given"
 	[ -z "${BENCH_BEFORE:-}" ] || cp "$BENCH_BEFORE" "$work/bantam-before"
 	gcc -static -O2 -o "$work/disktool" "$top/guests/linux/disktool.c"
