@@ -261,7 +261,7 @@ group_linux() {
 	# What only a KVM like the lab's has, such as hypercalls that can leave it.
 	GUEST_LAB=1 tap linux/guests 400 \
 		tests/guest/run.sh build/gcc/bantam build/gcc/guests coalesce
-	TEST_OUT=$logs/linux/out tap linux/linux 1800 \
+	TEST_OUT=$logs/linux/out tap linux/linux 2400 \
 		tests/linux/run.sh build/gcc/bantam build/gcc/guests
 	grep -a '^# labs started afresh' "$logs/linux/linux.log"
 }

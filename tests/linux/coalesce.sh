@@ -55,18 +55,6 @@ few_exits() {
 	between "$1: exits for a hundred $2" "$exits" $least $(($3 * 100))
 }
 
-# runtime: machines that are named can be told things until no_runtime
-runtime() {
-	mkdir -p runtime
-	chmod 700 runtime
-	export XDG_RUNTIME_DIR="$PWD/runtime"
-}
-
-no_runtime() {
-	unset XDG_RUNTIME_DIR
-	rm -rf runtime
-}
-
 # One disk: its files, what fio writes, and what a request costs.
 test_coalesce() {
 	LIMIT=150

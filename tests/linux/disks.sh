@@ -59,9 +59,7 @@ test_trim() {
 # A disk grows under a guest that uses it.
 test_resize() {
 	truncate -s 16M resize.img
-	mkdir -p runtime
-	chmod 700 runtime
-	export XDG_RUNTIME_DIR="$PWD/runtime"
+	runtime
 	start resize disk-size:65536,disk-last,disk-info --name grows \
 		--disk path=resize.img,serial=grows --no-reboot
 	if wait_for resize 'test: size 32768'; then
@@ -76,8 +74,8 @@ test_resize() {
 	said resize "disk 65536 sectors ro 0 serial grows"
 	is "resize: the image" "$(wc -c <resize.img)" $((32 * 1048576))
 	is "resize: holds what was written to its new end" "$(tail -c 512 resize.img | tr -d '\0')" "the last sector"
-	unset XDG_RUNTIME_DIR
-	rm -rf runtime resize.img resize.said
+	no_runtime
+	rm -rf resize.img resize.said
 }
 
 # crash_round NAME OPTIONS DONE: fio checks the last regions up to DONE and writes on; SIGKILL at

@@ -7,9 +7,9 @@
 # Usage: inside.sh TEST ...
 #
 # In the working folder lie bantam, disktool, jsonget, tap.sh, pc.sh, disks.sh, pit.sh, coalesce.sh,
-# vmlinuz, vmlinux, initramfs, disk.img, for the test "generic" vmlinuz-generic and
-# initramfs-generic, and what pc.sh, disks.sh and coalesce.sh name. What the host is to look at goes
-# to $LAB_OUT.
+# net.sh, net_user.sh, vmlinuz, vmlinux, initramfs, disk.img, for the test "generic" vmlinuz-generic
+# and initramfs-generic, and what pc.sh, disks.sh, coalesce.sh and net.sh name. What the host is to
+# look at goes to $LAB_OUT.
 #
 # A test may have an argument, TEST:ARGUMENT. It prints its verdicts at its end. A guest that makes
 # no progress within its time is a stall, not a failure: exit status 75 after "# stalled: TEST", and
@@ -32,6 +32,10 @@ stalled=0
 . ./disks.sh
 # shellcheck source=coalesce.sh
 . ./coalesce.sh
+# shellcheck source=net.sh
+. ./net.sh
+# shellcheck source=net_user.sh
+. ./net_user.sh
 
 # Of bantam's stdin nothing ever comes, and it does not end.
 rm -f stdin
@@ -56,14 +60,16 @@ boot() {
 	[ $status != 124 ] && [ $status != 137 ] || stalled=1
 }
 
-# start NAME ACTIONS [OPTION ...]: the same in the background; sets pid
+# start NAME ACTIONS [OPTION ...]: the same in the background; sets pid. input (a fifo of its own) and
+# within (the command that runs it) may be set before.
 start() {
 	name=$1 actions=$2
 	shift 2
 	: >"$name.raw"
-	./bantam run --kernel vmlinuz --initrd "${initrd:-initramfs}" \
+	# A fifo that is open for writing, too, does not end.
+	${within:-} ./bantam run --kernel vmlinuz --initrd "${initrd:-initramfs}" \
 		--append "console=ttyS0 quiet bantam.run=$actions ${extra:-}" "$@" \
-		<stdin >"$name.raw" 2>"$name.err" 9>&- &
+		<>"${input:-stdin}" >"$name.raw" 2>"$name.err" 9>&- &
 	pid=$!
 }
 
@@ -91,6 +97,18 @@ stop() {
 	wait $pid 2>/dev/null
 	status=$?
 	kill $guard 2>/dev/null
+}
+
+# runtime: machines that are named can be told things until no_runtime
+runtime() {
+	mkdir -p runtime
+	chmod 700 runtime
+	export XDG_RUNTIME_DIR="$PWD/runtime"
+}
+
+no_runtime() {
+	unset XDG_RUNTIME_DIR
+	rm -rf runtime
 }
 
 # said NAME TEXT: the guest has printed the line "test: TEXT"

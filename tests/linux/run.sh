@@ -7,9 +7,12 @@
 # BANTAM is the program, GUESTS the folder with jsonget; TEST picks some of: one two kill console
 # | exits virtio big generic reboot panic pvh | ide ide4 memtest netboot | debian
 # | queues trim resize crash (crash:N: as many kills) | pit
-# | coalesce (coalesce:MODE: one of its modes) lists4 listfaults. Each of these parts runs in
-# a lab of its own (tests/lab), two at a time, or one after the other directly where this machine's
-# /dev/kvm can run a stock kernel; LINUX_LAB=1 asks for the lab. Prints TAP; at the end, how many labs and guests had to be started afresh.
+# | coalesce (coalesce:MODE: one of its modes) lists4 listfaults
+# | nettap (nettap:MIB: as much each way) netflap
+# | nettraffic (nettraffic:SECONDS: of each protocol) netreboot netbridge netuser. Each of these
+# parts runs in a lab of its own (tests/lab), two at a time, or one after the other directly where
+# this machine's /dev/kvm can run a stock kernel; LINUX_LAB=1 asks for the lab. Prints TAP; at the
+# end, how many labs and guests had to be started afresh.
 # TEST_OUT keeps what the tests left behind. BANTAM_CACHE is where downloads are kept.
 set -u
 PATH=$PATH:/usr/sbin:/sbin
@@ -47,7 +50,8 @@ give_up() {
 parts=("one two kill console" "exits virtio big generic reboot panic pvh" "ide ide4 memtest netboot"
 	"debian" "queues trim resize crash" "pit"
 	"coalesce:plain coalesce:pio coalesce:lookahead coalesce:lists coalesce:absent coalesce:patched coalesce:virtio"
-	"lists4 listfaults")
+	"lists4 listfaults" "nettap netflap" "nettraffic netreboot netbridge netuser")
+limits=([8]=900 [9]=900) # seconds that a part may take, where 600 are not enough
 if [ $# -gt 0 ]; then
 	wanted=" $* "
 	for i in "${!parts[@]}"; do
@@ -92,8 +96,8 @@ initramfs=(--init "$linux/init-test" --add "$folder/disktool:/bin/disktool")
 	"${initramfs[@]}" "$folder/initramfs" || give_up "no initramfs"
 "$linux/mkdisk.sh" "$folder/disk.img" 32M || give_up "no disk image"
 cp "$bantam" "$folder/bantam"
-cp "$guests/jsonget" "$top/tests/tap.sh" "$top"/tests/linux/{inside,pc,disks,pit,coalesce}.sh "$kernel/vmlinuz" \
-	"$kernel/vmlinux" "$folder/"
+cp "$guests/jsonget" "$top/tests/tap.sh" "$top"/tests/linux/{inside,pc,disks,pit,coalesce,net,net_user}.sh \
+	"$kernel/vmlinuz" "$kernel/vmlinux" "$folder/"
 if wants generic; then
 	generic=$("$linux/fetch-kernel.sh" generic "$BANTAM_CACHE/kernel") || give_up "no generic kernel"
 	"$linux/mkinitramfs.sh" --kernel-dir "$generic" \
@@ -150,6 +154,20 @@ if wants ide ide4 queues crash coalesce lists4; then
 		[ ! -d "$folder_of" ] || cp -l "$work/tools.img" "$folder_of/"
 	done
 fi
+if wants nettap netflap nettraffic netreboot netbridge netuser; then
+	mkdir "$work"/folder.{8,9} "$work/tools"
+	need "nettool" cc -O2 -static -o "$work/nettool" "$linux/nettool.c"
+	need "initramfs" "$linux/mkinitramfs.sh" --kernel-dir "$kernel" \
+		--modules "virtio_pci virtio_blk virtio_net ext4" --init "$linux/init-test" \
+		--add "$work/nettool:/bin/nettool" --add "$linux/net-test.sh:/lib/net-test.sh" \
+		"$work/initramfs-net"
+	need "iperf3" "$top/tests/lab/closure.sh" "$work/tools" iperf3
+	need "disk with iperf3" mke2fs -q -F -t ext4 -d "$work/tools" "$work/folder.9/tools-net.img" 64M
+	rm -rf "$work/tools"
+	for folder_of in "$work"/folder.{8,9}; do
+		cp -l "$work/nettool" "$work/initramfs-net" "$folder_of/"
+	done
+fi
 if wants memtest netboot; then
 	mkdir -p "$work/folder.2"
 	need "program for screens" cc -O2 -static -o "$work/folder.2/screen" "$top/tests/linux/screen.c"
@@ -186,7 +204,7 @@ fi
 
 # once PART LOG OUT TEST ...: one lab, or one run on this machine
 once() {
-	local part=$1 log=$2 out=$3 with=()
+	local part=$1 log=$2 out=$3 with=() limit=${limits[$1]:-600}
 	shift 3
 	# Hard links: all parts have what is in the common folder.
 	[ -d "$work/folder.$part" ] || mkdir "$work/folder.$part"
@@ -195,11 +213,13 @@ once() {
 		local copy
 		copy=$(mktemp -d "$work/direct.XXXXXX")
 		cp --sparse=always "$work/folder.$part"/* "$copy/"
-		(cd "$copy" && LAB_OUT=$out timeout -k 5 600 sh inside.sh "$@") >"$log" 2>&1
+		(cd "$copy" && LAB_OUT=$out timeout -k 5 "$limit" sh inside.sh "$@") >"$log" 2>&1
 	else
 		[[ " $* " != *" debian "* ]] || with=(--with e2fsck)
 		[[ " $* " != *" crash"* ]] || with=(--with qemu-img)
-		"$top/tests/lab/lab" --timeout 600 --memory 7000 "${with[@]}" --out "$out" \
+		[ ! -e "$work/folder.$part/nettool" ] ||
+			with=(--with iperf3 --with ping --with tcpdump --with setpriv)
+		"$top/tests/lab/lab" --timeout "$limit" --memory 7000 "${with[@]}" --out "$out" \
 			"$work/folder.$part" -- sh inside.sh "$@" >"$log" 2>&1
 	fi
 }
@@ -237,7 +257,7 @@ part() {
 side_by_side=2
 [ $direct = 0 ] || side_by_side=1
 # The part that takes longest comes first.
-for i in 3 6 4 1 2 7 0 5; do
+for i in 9 8 3 6 4 1 2 7 0 5; do
 	: >"$work/$i.all"
 	[ "$(jobs -p -r | wc -l)" -lt $side_by_side ] || wait -n
 	part $i &
