@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # Make a disk as a Debian installation leaves it: a partition table, GRUB in the MBR and the gap
-# behind it, a minimal Debian of this machine's release on ext4, with systemd and a login on the
-# first serial port. Needs no loop device and mounts nothing of this machine.
+# behind it, a minimal Debian of this machine's release on ext4, with systemd, a login on the first
+# serial port, and a network that asks for its address. Needs no loop device and mounts nothing of
+# this machine.
 #
 # Usage: mkdebian.sh OUTDIR
 #
@@ -89,8 +90,12 @@ echo root:$PASSWORD | chroot "\$1" chpasswd
 # Without an identity it would be a first boot, which asks questions.
 sha256sum "\$1/etc/fstab" | cut -c 1-32 >"\$1/etc/machine-id"
 : >"\$1/etc/apt/sources.list"
-# There is no network, and no second terminal.
-chroot "\$1" systemctl mask apt-daily.timer apt-daily-upgrade.timer getty-static.service
+# A network card that is there gets an address, and nothing waits for one.
+printf '%s\n' '[Match]' Type=ether '[Network]' DHCP=yes >"\$1/etc/systemd/network/wired.network"
+chroot "\$1" systemctl enable systemd-networkd.service
+# No archive can be reached, and there is no second terminal.
+chroot "\$1" systemctl mask apt-daily.timer apt-daily-upgrade.timer getty-static.service \
+	systemd-networkd-wait-online.service
 END
 chmod +x "$work/early" "$work/late"
 

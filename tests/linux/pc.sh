@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# shellcheck shell=dash disable=SC2034,SC2154
+# shellcheck shell=dash disable=SC2016,SC2034,SC2154
 # The legacy PC: IDE disks and CDs, the firmware, and what else boots on a PC unmodified. inside.sh
 # sources it. In the working folder lie besides
 #
@@ -123,18 +123,21 @@ test_ide4() {
 }
 
 # A whole Debian on its disk: firmware, GRUB, kernel, systemd, login, shutdown.
+# debian INTERFACE ROOT COMMAND [STEP ...]: where it finds its root, what to type then, and more
+# steps: what to wait for|what to type then
 debian() {
-	name=debian-$1
-	launch "$name" --firmware bios.bin --memory 512M --disk "path=debian.img,if=$1"
-	for step in "GNU GRUB:" "debian login:root" "Password:bantam" \
-		"root@debian:echo its root is \$(findmnt -n -o SOURCE /)" "its root is $2:poweroff"; do
-		if ! wait_for "$name" "${step%:*}"; then
-			[ $stalled = 1 ] || not_ok "$name: ${step%:*}" "$name.raw" "$name.err"
+	name=debian-$1 interface=$1 found="its root is $2|$3"
+	shift 3
+	launch "$name" --firmware bios.bin --memory 512M --disk "path=debian.img,if=$interface" --net user
+	for step in "GNU GRUB|" "debian login|root" "Password|bantam" \
+		"root@debian|echo its root is \$(findmnt -n -o SOURCE /)" "$found" "$@"; do
+		if ! wait_for "$name" "${step%%|*}"; then
+			[ $stalled = 1 ] || not_ok "$name: ${step%%|*}" "$name.raw" "$name.err"
 			stop KILL
 			return
 		fi
-		ok "$name: ${step%:*}"
-		[ -z "${step##*:}" ] || type_line "${step##*:}"
+		ok "$name: ${step%%|*}"
+		[ -z "${step#*|}" ] || type_line "${step#*|}"
 	done
 	wait_end "$name" || return
 	ended "$name" 0
@@ -145,10 +148,18 @@ debian() {
 	say "$name is done"
 }
 
+# Once its networkd takes an address by itself, and apt fetches a package.
 test_debian() {
 	LIMIT=240
-	debian ide /dev/sda1
-	[ $stalled = 1 ] || debian virtio /dev/vda1
+	debian ide /dev/sda1 poweroff
+	[ $stalled = 0 ] || return
+	web_server
+	address='until hostname -I | grep -q 10; do sleep 1; done; echo its address is $(hostname -I)'
+	fetch="/usr/lib/apt/apt-helper download-file http://10.0.2.2:$WEB/package /tmp/package \
+SHA256:$package_sum && echo it has fetched \$(stat -c %s /tmp/package)"
+	debian virtio /dev/vda1 "$address" "its address is 10.0.2.15|$fetch" \
+		"it has fetched $((16 * MIB))|poweroff"
+	no_web_server
 }
 
 test_memtest() {
