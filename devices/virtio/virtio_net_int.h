@@ -120,6 +120,7 @@ struct vnet_rx {
 	size_t len; /* of how much; 0: no frame waits for more buffers */
 	bool open; /* the queue runs and has got buffers */
 	bool more; /* not all that the back-end has was taken */
+	uint64_t held; /* bytes that were pushed and not flushed */
 	struct vnet_counts counts;
 };
 

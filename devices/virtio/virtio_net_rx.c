@@ -14,6 +14,8 @@
 #include "devices/virtio/virtio_net_int.h"
 
 #define BATCH 64 /* frames, before others on the thread have their turn */
+/* Bytes after which the guest gets to work on them, while the next are read. */
+#define SHOWN 32768
 #define MIN_MTU_FRAME (1500 + 18)
 #define LARGE_OFFLOADS (NET_OFFLOAD_TSO4 | NET_OFFLOAD_TSO6 | NET_OFFLOAD_UFO | NET_OFFLOAD_USO)
 
@@ -141,6 +143,7 @@ static int finish_frame(struct vnet_pair *pair)
 		/* All of it, num_buffers too, before the guest gets the buffers. */
 		write_header(pair, total);
 		vnet_hand_push(hand, vq, total);
+		rx->held += total;
 		counter_add(&rx->counts.frames, 1);
 		counter_add(&rx->counts.bytes, rx->len);
 	}
@@ -198,14 +201,23 @@ static void wait_for(struct vnet_pair *pair, bool frames)
 	rx->open = frames;
 }
 
+static void flush(struct vnet_rx *rx)
+{
+	rx->held = 0;
+	virtio_queue_flush(rx->q);
+}
+
 static void run(struct vnet_pair *pair)
 {
 	struct vnet_rx *rx = &pair->rx;
 	uint64_t before = counter_get(&rx->counts.frames);
 	int ret = DONE;
 
-	for (unsigned i = 0; i < BATCH && ret == DONE; i++)
+	for (unsigned i = 0; i < BATCH && ret == DONE; i++) {
 		ret = step(pair);
+		if (rx->held >= SHOWN)
+			flush(rx);
+	}
 	rx->more = ret == DONE;
 	if (counter_get(&rx->counts.frames) != before)
 		counter_add(&rx->counts.batches, 1);
@@ -213,7 +225,7 @@ static void run(struct vnet_pair *pair)
 		counter_add(&rx->counts.stalls, 1);
 	if (ret == NO_ROOM || ret < 0)
 		wait_for(pair, false);
-	virtio_queue_flush(rx->q);
+	flush(rx);
 	if (ret < 0)
 		virtio_queue_broken(rx->q);
 }

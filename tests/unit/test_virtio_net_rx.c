@@ -422,6 +422,28 @@ static void test_many_frames(void **state)
 	assert_int_equal(nrig_stats(r, 0).rx_frames, 1000);
 }
 
+/* Of a batch of large frames the guest is told while the next ones are read. */
+static void test_shown_early(void **state)
+{
+	struct nrig *r = *state;
+	const unsigned frames = 3;
+
+	nrig_start(r, MERGEABLE, 1);
+	for (unsigned i = 0; i < frames; i++, r->slot += 16)
+		nrig_offer_rx(r, rxq(r), 40000);
+	nrig_settle(r);
+	virtio_pause(r->dev);
+	for (unsigned i = 0; i < frames; i++)
+		nrig_inject(r, 0, 39000, nrig_mac);
+	(void)fake_msi_take(&r->msi, NRIG_RX0 + 1);
+	virtio_resume(r->dev);
+	for (unsigned i = 0; i < frames; i++)
+		assert_int_equal(nrig_used(rxq(r)), 39012);
+	nrig_settle(r);
+	assert_int_equal(nrig_stats(r, 0).rx_batches, 1);
+	assert_int_equal(fake_msi_take(&r->msi, NRIG_RX0 + 1), frames);
+}
+
 /* Frame after frame with many buffers in hand, over rings and hands in a row. */
 static void long_run(struct nrig *r, uint64_t features)
 {
@@ -550,6 +572,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_reads_in_place, nrig_setup, nrig_teardown),
 		cmocka_unit_test_setup_teardown(test_headers, nrig_setup, nrig_teardown),
 		cmocka_unit_test_setup_teardown(test_host_errors, nrig_setup, nrig_teardown),
+		cmocka_unit_test_setup_teardown(test_shown_early, nrig_setup, nrig_teardown),
 		cmocka_unit_test_setup_teardown(test_many_frames, nrig_setup, nrig_teardown),
 		cmocka_unit_test_setup_teardown(test_long_run, nrig_setup, nrig_teardown),
 		cmocka_unit_test_setup_teardown(test_edge, nrig_setup, nrig_teardown),
