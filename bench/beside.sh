@@ -14,7 +14,8 @@ can_run_here() {
 }
 
 # run_inside SECONDS SCRIPT [ARG ...]: the script, in the folder $work, here or in the lab for at most
-# so long; its last argument is the folder with QEMU's data, "" where QEMU finds that itself
+# so long; its last argument is the folder with QEMU's data, "" where QEMU finds that itself. The lab has
+# $lab_cpus CPUs, 2 if that is not set.
 run_inside() {
 	local seconds=$1
 	shift
@@ -24,7 +25,7 @@ run_inside() {
 		mkdir -p "$work/share"
 		cp -rL /usr/share/qemu "$work/share/" 2>/dev/null || true
 		cp -rL /usr/share/seabios "$work/share/"
-		"${top:?}/tests/lab/lab" --timeout "$seconds" --memory 3072 --with qemu-system-x86_64 "$work" -- \
+		"${top:?}/tests/lab/lab" --timeout "$seconds" --memory 3072 --cpus "${lab_cpus:-2}" --with qemu-system-x86_64 "$work" -- \
 			sh "$@" share
 	fi
 }
