@@ -38,18 +38,17 @@ static const char *const caches[] = {
 	NULL,
 };
 
-static const char *const off_on[] = { "off", "on", NULL };
 static const char *const on_error[] = { [DISK_REPORT] = "report", [DISK_STOP] = "stop", NULL };
 
 static const struct config_key keys[] = {
 	{ "path", offsetof(struct disk_config, path), NULL, 0, 0, "FILE" },
 	{ "if", offsetof(struct disk_config, interface), interfaces, 0, 0, NULL },
 	{ "format", offsetof(struct disk_config, format), formats, 0, 0, NULL },
-	{ "backing", offsetof(struct disk_config, backing), off_on, 0, 0, NULL },
+	{ "backing", offsetof(struct disk_config, backing), config_off_on, 0, 0, NULL },
 	{ "engine", offsetof(struct disk_config, engine), engines, 0, 0, NULL },
 	{ "cache", offsetof(struct disk_config, cache), caches, 0, 0, NULL },
-	{ "sqpoll", offsetof(struct disk_config, sqpoll), off_on, 0, 0, NULL },
-	{ "readonly", offsetof(struct disk_config, readonly), off_on, 0, 0, NULL },
+	{ "sqpoll", offsetof(struct disk_config, sqpoll), config_off_on, 0, 0, NULL },
+	{ "readonly", offsetof(struct disk_config, readonly), config_off_on, 0, 0, NULL },
 	{ "serial", offsetof(struct disk_config, serial), NULL, 20, 0, "STR" },
 	{ "queues", offsetof(struct disk_config, queues), NULL, 0, CONFIG_MAX_QUEUES, NULL },
 	{ "boot", offsetof(struct disk_config, boot), NULL, 0, CONFIG_MAX_BOOT, NULL },

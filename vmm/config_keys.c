@@ -10,6 +10,8 @@
 
 const char *const config_alone[] = { NULL };
 const char *const config_many[] = { NULL };
+const char *const config_off_on[] = { "off", "on", NULL };
+const char *const config_on_off[] = { "on", "off", NULL };
 
 int config_word(const char *what, const char *value, const char *const *words, unsigned *out,
 		struct err *err)

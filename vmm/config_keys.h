@@ -15,6 +15,9 @@
 extern const char *const config_alone[];
 /* It is a string, and may be given again, max times: an array of const char *, NULL behind them. */
 extern const char *const config_many[];
+/* A switch's words, the default first. */
+extern const char *const config_off_on[];
+extern const char *const config_on_off[];
 
 /* A key of a compound option: a string, one of words, or a number. */
 struct config_key {

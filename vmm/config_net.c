@@ -29,8 +29,6 @@ static const char *const vhosts[] = {
 	[NET_VHOST_ON] = "on",
 	NULL,
 };
-static const char *const off_on[] = { "off", "on", NULL };
-static const char *const on_off[] = { "on", "off", NULL };
 static const char *const up_down[] = { "up", "down", NULL };
 
 static const struct config_key keys[] = {
@@ -42,10 +40,10 @@ static const struct config_key keys[] = {
 	{ "queues", offsetof(struct net_config, queues), NULL, 0, NET_MAX_QUEUES, NULL },
 	{ "forward", offsetof(struct net_text, forwards), config_many, 0, CONFIG_MAX_FORWARDS,
 	  "tcp|udp:[ADDRESS:]PORT:GUESTPORT" },
-	{ "restrict", offsetof(struct net_config, restricted), off_on, 0, 0, NULL },
+	{ "restrict", offsetof(struct net_config, restricted), config_off_on, 0, 0, NULL },
 	{ "mtu", offsetof(struct net_config, mtu), NULL, 0, MAX_MTU, NULL },
 	{ "vhost", offsetof(struct net_config, vhost), vhosts, 0, 0, NULL },
-	{ "offloads", offsetof(struct net_config, no_offloads), on_off, 0, 0, NULL },
+	{ "offloads", offsetof(struct net_config, no_offloads), config_on_off, 0, 0, NULL },
 	{ "link", offsetof(struct net_config, link_down), up_down, 0, 0, NULL },
 	{ "capture", offsetof(struct net_config, capture), NULL, 0, 0, "FILE" },
 	{ "pps", offsetof(struct net_text, rates[NET_RATE_PPS]), NULL, 0, 0, NULL },

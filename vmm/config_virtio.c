@@ -9,9 +9,6 @@
 
 #define POLL_MAX_NS 1000000ull
 
-const char *const config_virtio_switch_on[] = { "off", "on", NULL };
-const char *const config_virtio_switch_off[] = { "on", "off", NULL };
-
 const char *const config_virtio_buses[] = {
 	[VIRTIO_ON_PCI] = "pci", [VIRTIO_ON_MMIO] = "mmio", NULL
 };

@@ -4,23 +4,22 @@
 #define VMM_CONFIG_VIRTIO_H
 
 #include "vmm/config.h"
+#include "vmm/config_keys.h"
 
-extern const char *const config_virtio_switch_on[]; /* off, on */
-extern const char *const config_virtio_switch_off[]; /* on, off */
 extern const char *const config_virtio_buses[];
 extern const char *const config_virtio_kinships[];
 
 /* Entries of a table of struct config_key: s has a struct virtio_options m. */
-#define CONFIG_VIRTIO_KEYS(s, m)                                                                    \
-	{ "threads", offsetof(s, m.threads), NULL, 0, CONFIG_MAX_QUEUES, NULL },                    \
-		{ "poll", offsetof(s, m.poll), NULL, 0, 0, "auto|off|NS" },                         \
-		{ "ioeventfd", offsetof(s, m.no_ioeventfd), config_virtio_switch_off, 0, 0, NULL }, \
-		{ "bus", offsetof(s, m.bus), config_virtio_buses, 0, 0, NULL },                     \
-		{ "virtio", offsetof(s, m.kinship), config_virtio_kinships, 0, 0, NULL },           \
-		{ "packed", offsetof(s, m.packed), config_virtio_switch_on, 0, 0, NULL },           \
-		{ "event-idx", offsetof(s, m.no_event_idx), config_virtio_switch_off, 0, 0, NULL }, \
-	{                                                                                           \
-		"flr", offsetof(s, m.flr), config_virtio_switch_on, 0, 0, NULL                      \
+#define CONFIG_VIRTIO_KEYS(s, m)                                                          \
+	{ "threads", offsetof(s, m.threads), NULL, 0, CONFIG_MAX_QUEUES, NULL },          \
+		{ "poll", offsetof(s, m.poll), NULL, 0, 0, "auto|off|NS" },               \
+		{ "ioeventfd", offsetof(s, m.no_ioeventfd), config_on_off, 0, 0, NULL },  \
+		{ "bus", offsetof(s, m.bus), config_virtio_buses, 0, 0, NULL },           \
+		{ "virtio", offsetof(s, m.kinship), config_virtio_kinships, 0, 0, NULL }, \
+		{ "packed", offsetof(s, m.packed), config_off_on, 0, 0, NULL },           \
+		{ "event-idx", offsetof(s, m.no_event_idx), config_on_off, 0, 0, NULL },  \
+	{                                                                                 \
+		"flr", offsetof(s, m.flr), config_off_on, 0, 0, NULL                      \
 	}
 
 /* Any of these keys has been given, with something that is not the default. */
