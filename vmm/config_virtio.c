@@ -41,8 +41,9 @@ int config_virtio_check(const struct config *cfg, struct virtio_options *o, unsi
 	bool mmio = o->bus == VIRTIO_ON_MMIO;
 
 	if (queues && o->threads > queues)
-		return err_set(err, -EINVAL, "%s: threads=%u: there are %u queues for them", option,
-			       o->threads, queues);
+		return err_set(err, -EINVAL, "%s: threads=%u: there %s %u queue%s for them", option,
+			       o->threads, queues == 1 ? "is" : "are", queues,
+			       queues == 1 ? "" : "s");
 	if (o->poll && !strcmp(o->poll, "off"))
 		o->poll_ns = 0;
 	else if (o->poll && strcmp(o->poll, "auto") &&
