@@ -213,7 +213,7 @@ once() {
 		local copy
 		copy=$(mktemp -d "$work/direct.XXXXXX")
 		cp --sparse=always "$work/folder.$part"/* "$copy/"
-		(cd "$copy" && LAB_OUT=$out timeout -k 5 "$limit" sh inside.sh "$@") >"$log" 2>&1
+		(cd "$copy" && LAB_OUT=$out DIRECT=1 timeout -k 5 "$limit" sh inside.sh "$@") >"$log" 2>&1
 	else
 		[[ " $* " != *" debian "* ]] || with=(--with e2fsck)
 		[[ " $* " != *" crash"* ]] || with=(--with qemu-img)
@@ -224,7 +224,7 @@ once() {
 	fi
 }
 
-# part I: all tests of a part; a stalled guest is given one more lab. Its lines go to I.all
+# part I: all tests of a part; a guest that stalled or was lost is given one more lab. Its lines go to I.all
 part() {
 	local i=$1 left=${parts[$1]} status log stalled again=
 	local out=$work/out.$i
@@ -246,7 +246,7 @@ part() {
 			break
 		fi
 		if [ -n "$again" ]; then
-			echo "not ok - $stalled: no progress, for the second time" >>"$work/$i.all"
+			echo "not ok - $stalled: stalled or lost, for the second time" >>"$work/$i.all"
 			break
 		fi
 		echo "# a fresh start for: $left" >>"$work/$i.all"
@@ -298,5 +298,5 @@ if [ -e "$work/out.0/one.img" ]; then
 elif wants one; then
 	not_ok "one: the image has come back from the lab"
 fi
-echo "# labs started afresh: $labs; for a guest that stalled: $fresh"
+echo "# labs started afresh: $labs; for a guest that stalled or was lost: $fresh"
 tap_end
