@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Exactly so many accesses to ports and addresses that nothing else touches: the host's
- * side compares bantam's counts with the numbers in here (tests/guest/run.sh).
+ * side compares bantam's counts with the numbers in here (tests/guest/exits.sh).
  *
  * With "profile" on the command line, port 0x80 is written by poke(), which first_caller() calls
  * 30 and second_caller() 12 times, and by poke_elsewhere(), which pointer_caller() calls 9 times by

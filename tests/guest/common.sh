@@ -53,35 +53,65 @@ guest() {
 	is "$1: exit status" "$status" 0 "$1.err"
 }
 
-# wait_line FILE TEXT: until the guest has printed it
-wait_line() {
-	wait_tries=0
-	until grep -q "$2" "$1" 2>/dev/null; do
-		wait_tries=$((wait_tries + 1))
-		[ $wait_tries -lt 300 ] || return 1
+# json FILE PATH: a value out of a report
+json() {
+	"$guests/jsonget" "$1" "$2"
+}
+
+# wait_until TRIES COMMAND [ARG ...]: tries that often, ten times a second, until it succeeds
+wait_until() {
+	wait_tries=$1
+	shift
+	until "$@"; do
+		wait_tries=$((wait_tries - 1))
+		[ $wait_tries -gt 0 ] || return 1
 		sleep 0.1
 	done
+}
+
+# wait_line FILE TEXT: until the guest has printed it
+wait_line() {
+	wait_until 300 grep -q -s "$2" "$1"
 }
 
 # wait_file FILE: until it is there
 wait_file() {
-	wait_tries=0
-	until [ -e "$1" ]; do
-		wait_tries=$((wait_tries + 1))
-		[ $wait_tries -lt 300 ] || return 1
-		sleep 0.1
-	done
+	wait_until 300 [ -e "$1" ]
 }
 
-# launch NAME GUEST APPEND [OPTION ...]: the same behind our back; sets pid and guard
-launch() {
-	launch_name=$1 launch_guest=$2 launch_append=$3
+# open_runtime, close_runtime: between them the machines' sockets are in a folder of ours
+open_runtime() {
+	mkdir -p runtime
+	chmod 700 runtime
+	export XDG_RUNTIME_DIR="$PWD/runtime"
+}
+
+close_runtime() {
+	unset XDG_RUNTIME_DIR
+	rm -rf runtime
+}
+
+# background NAME GUEST APPEND [OPTION ...]: as run, but behind our back; sets pid
+background() {
+	run_name=$1 run_guest=$2 run_append=$3
 	shift 3
-	: >"$launch_name.err"
-	rm -f "$launch_name.out"
-	"$bantam" run --kernel "$guests/$launch_guest.elf" --append "$launch_append" \
-		--name "$launch_name" "$@" <stdin >"$launch_name.out" 2>"$launch_name.err" 9>&- &
+	: >"$run_name.err"
+	rm -f "$run_name.out"
+	"$bantam" run --kernel "$guests/$run_guest.elf" --append "$run_append" \
+		"$@" <stdin >"$run_name.out" 2>"$run_name.err" 9>&- &
 	pid=$!
+}
+
+# put_down SIGNAL: ends what runs in the background; sets status
+put_down() {
+	kill "-$1" "$pid"
+	wait "$pid" 2>/dev/null
+	status=$?
+}
+
+# launch NAME GUEST APPEND [OPTION ...]: the same for a minute at most, by its name; sets guard, too
+launch() {
+	background "$@" --name "$1"
 	(
 		sleep 60
 		kill -KILL $pid
@@ -101,14 +131,14 @@ ended() {
 	kill "$guard" 2>/dev/null
 }
 
+# has_stopped NAME N
+has_stopped() {
+	[ "$(grep -c "bantam resume $1\$" "$1.err")" -ge "$2" ]
+}
+
 # stopped NAME WORDS [N]: it has stopped for the Nth time, and says so in a line with the words
 stopped() {
-	stopped_tries=0
-	until [ "$(grep -c "bantam resume $1\$" "$1.err")" -ge "${3:-1}" ]; do
-		stopped_tries=$((stopped_tries + 1))
-		[ $stopped_tries -lt 300 ] || break
-		sleep 0.1
-	done
+	wait_until 300 has_stopped "$1" "${3:-1}"
 	is "$1: it has stopped, and says so in one line" "$(wc -l <"$1.err")" "${3:-1}" "$1.err"
 	check "$1: which names disk and error" grep -q "$2" "$1.err"
 }

@@ -159,9 +159,7 @@ test_full() {
 
 # The same with on-error=stop: the guest does not notice.
 test_resume() {
-	mkdir -p runtime
-	chmod 700 runtime
-	export XDG_RUNTIME_DIR=$PWD/runtime
+	open_runtime
 	for format in raw qcow2; do
 		for interface in virtio ide; do
 			name=resume-$format-$interface
@@ -174,8 +172,8 @@ test_resume() {
 			off_small $name $format
 		done
 	done
-	unset XDG_RUNTIME_DIR
-	rm -rf runtime small
+	close_runtime
+	rm -rf small
 }
 
 for name in $names; do
