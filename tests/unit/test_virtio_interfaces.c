@@ -2,13 +2,10 @@
 /* What each of a virtio device's interfaces has of its own: modern and legacy PCI, MMIO. */
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
-
-#include <unistd.h>
 
 #include "tests/unit/virtio_rig.h"
 
@@ -26,41 +23,41 @@ static void test_pci_identity(void **state)
 		{ VIRTIO_PCI_TRANSITIONAL, 0x10011af4, 0x00021af4, 0, 256, true },
 		{ VIRTIO_PCI_LEGACY, 0x10011af4, 0x00021af4, 0, 256, false },
 	};
+	struct vrig *m = *state;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(want); i++) {
 		struct vrig_variant v = { .mode = want[i].mode, .kind = VDRV_LEGACY };
-		struct vrig m = { 0 };
 		uint32_t command;
 
-		vrig_init(&m, *state, &v, true, false);
-		assert_int_equal(pci_cfg_in(&m.bus, VRIG_DEVFN, 0, 4), want[i].ids);
-		assert_int_equal(pci_cfg_in(&m.bus, VRIG_DEVFN, PCI_SUBSYSTEM_VENDOR_ID, 4),
+		vrig_create_as(m, &v);
+		assert_int_equal(pci_cfg_in(&m->bus, VRIG_DEVFN, 0, 4), want[i].ids);
+		assert_int_equal(pci_cfg_in(&m->bus, VRIG_DEVFN, PCI_SUBSYSTEM_VENDOR_ID, 4),
 				 want[i].subsystem);
-		assert_int_equal(pci_cfg_in(&m.bus, VRIG_DEVFN, PCI_REVISION_ID, 1),
+		assert_int_equal(pci_cfg_in(&m->bus, VRIG_DEVFN, PCI_REVISION_ID, 1),
 				 want[i].revision);
-		command = pci_cfg_in(&m.bus, VRIG_DEVFN, PCI_COMMAND, 2);
-		pci_cfg_out(&m.bus, VRIG_DEVFN, PCI_COMMAND, 2, 0);
-		pci_cfg_out(&m.bus, VRIG_DEVFN, PCI_BAR0, 4, 0xffffffff);
-		assert_int_equal(~(pci_cfg_in(&m.bus, VRIG_DEVFN, PCI_BAR0, 4) & ~3u) + 1,
+		command = pci_cfg_in(&m->bus, VRIG_DEVFN, PCI_COMMAND, 2);
+		pci_cfg_out(&m->bus, VRIG_DEVFN, PCI_COMMAND, 2, 0);
+		pci_cfg_out(&m->bus, VRIG_DEVFN, PCI_BAR0, 4, 0xffffffff);
+		assert_int_equal(~(pci_cfg_in(&m->bus, VRIG_DEVFN, PCI_BAR0, 4) & ~3u) + 1,
 				 want[i].io_size);
-		pci_cfg_out(&m.bus, VRIG_DEVFN, PCI_BAR0, 4, 0xc000);
-		pci_cfg_out(&m.bus, VRIG_DEVFN, PCI_COMMAND, 2, command);
-		assert_int_equal(!!pci_cap_find(&m.bus, VRIG_DEVFN, PCI_CAP_VENDOR, 0),
+		pci_cfg_out(&m->bus, VRIG_DEVFN, PCI_BAR0, 4, 0xc000);
+		pci_cfg_out(&m->bus, VRIG_DEVFN, PCI_COMMAND, 2, command);
+		assert_int_equal(!!pci_cap_find(&m->bus, VRIG_DEVFN, PCI_CAP_VENDOR, 0),
 				 want[i].modern);
-		assert_true(pci_cap_find(&m.bus, VRIG_DEVFN, PCI_CAP_MSIX, 0));
-		assert_false(pci_cap_find(&m.bus, VRIG_DEVFN, PCI_CAP_AF, 0));
-		vrig_fini(&m);
+		assert_true(pci_cap_find(&m->bus, VRIG_DEVFN, PCI_CAP_MSIX, 0));
+		assert_false(pci_cap_find(&m->bus, VRIG_DEVFN, PCI_CAP_AF, 0));
+		vrig_destroy(m);
 	}
 }
 
 /* 4.1.4.8: the registers, what a queue that is not there says, and the end of a queue. */
 static void test_legacy_registers(void **state)
 {
-	struct vrig m = { 0 };
-	struct vdrv *d = &m.d;
-	uint32_t id, len;
+	struct vrig *m = *state;
+	struct vdrv *d = &m->d;
 
-	vrig_init(&m, *state, &vrig_variants[VRIG_AS_LEGACY], false, false);
+	m->no_msi = true;
+	vrig_create_as(m, &vrig_variants[VRIG_AS_LEGACY]);
 	assert_int_equal(vdrv_features(d) & (VRIG_LEGACY_FEATURES | 1ull << 32),
 			 VRIG_LEGACY_FEATURES);
 	/* Nothing is heard before the driver has said that it is there. */
@@ -88,153 +85,144 @@ static void test_legacy_registers(void **state)
 	assert_int_equal(vdrv_status(d), 0);
 
 	/* Old drivers use the disk before DRIVER_OK, and without bus mastering (3.1.2). */
-	pci_cfg_out(&m.bus, VRIG_DEVFN, PCI_COMMAND, 2, PCI_COMMAND_IO);
+	pci_cfg_out(&m->bus, VRIG_DEVFN, PCI_COMMAND, 2, PCI_COMMAND_IO);
 	vdrv_set_status(d, 3);
 	vdrv_reg_out(d, 4, 4, VRIG_F_FLUSH);
-	vdrv_queue_setup(d, &m.q, 0, VRIG_QSIZE, VRIG_RING(0), false);
+	vdrv_queue_setup(d, m->q, 0, VRIG_QSIZE, VRIG_RING(0), false);
 	assert_int_equal(vdrv_reg_in(d, 8, 4), VRIG_RING(0) / 4096);
-	vrig_request(&m, 6);
+	vrig_read(m->q, 6);
 	vdrv_reg_out(d, 4, 4, VRIG_LEGACY_FEATURES); /* too late */
 	assert_int_equal(vdrv_reg_in(d, 4, 4), VRIG_F_FLUSH);
 	vdrv_reg_out(d, 8, 4, VRIG_RING(1) / 4096); /* frozen, too */
 	assert_int_equal(vdrv_reg_in(d, 8, 4), VRIG_RING(0) / 4096);
 	vdrv_reg_out(d, 8, 4, 0);
 	assert_int_equal(vdrv_reg_in(d, 8, 4), 0);
-	vrig_add(&m, 0, 0, 6);
-	vdrv_kick(&m.q);
-	assert_false(vdrv_used(&m.q, &id, &len, 10));
-	vdrv_queue_setup(d, &m.q, 0, VRIG_QSIZE, VRIG_RING(1), false);
-	vrig_request(&m, 8);
-	vrig_fini(&m);
+	vrig_add_read(m->q, 0, 6);
+	vdrv_kick(m->q);
+	vrig_check_none_used(m->q, 10);
+	vdrv_queue_setup(d, m->q, 0, VRIG_QSIZE, VRIG_RING(1), false);
+	vrig_read(m->q, 8);
 }
 
 /* The modern registers mean nothing to a device with a legacy driver, and the other way round. */
 static void test_one_interface_at_a_time(void **state)
 {
-	struct vrig m = { 0 };
+	struct vrig *m = *state;
 	struct vdrv modern;
 
-	vrig_init(&m, *state, &vrig_variants[VRIG_AS_LEGACY], false, false);
-	assert_true(vdrv_probe(&modern, &m.bus, m.mem, VRIG_DEVFN));
-	vrig_start(&m);
-	vrig_request(&m, 1);
+	m->no_msi = true;
+	vrig_create_as(m, &vrig_variants[VRIG_AS_LEGACY]);
+	assert_true(vdrv_probe(&modern, &m->bus, &m->mem, VRIG_DEVFN));
+	vrig_start(m, m->v->features);
+	vrig_read(m->q, 1);
 	vdrv_set_status(&modern, 0x0f);
 	assert_int_equal(vdrv_status(&modern), 0x07);
 	vdrv_common_out(&modern, 0x08, 4, 0);
 	vdrv_common_out(&modern, 0x0c, 4, 0);
 	vdrv_common_out(&modern, 0x1c, 2, 1);
-	assert_int_equal(vdrv_reg_in(&m.d, 4, 4), VRIG_LEGACY_FEATURES);
-	vrig_request(&m, 2);
+	assert_int_equal(vdrv_reg_in(&m->d, 4, 4), VRIG_LEGACY_FEATURES);
+	vrig_read(m->q, 2);
 	/* Either one's reset is a reset. */
 	vdrv_set_status(&modern, 0);
-	assert_int_equal(vdrv_status(&m.d), 0);
+	assert_int_equal(vdrv_status(&m->d), 0);
 	assert_true(vdrv_start(&modern, VRIG_MODERN_FEATURES));
-	vdrv_set_status(&m.d, 0x07);
-	assert_int_equal(vdrv_status(&m.d), 0x0b);
-	vdrv_reg_out(&m.d, 4, 4, 0);
-	vdrv_reg_out(&m.d, 8, 4, VRIG_RING(0) / 4096);
-	assert_int_equal(vdrv_reg_in(&m.d, 8, 4), 0);
-	assert_int_equal(vdrv_reg_in(&m.d, 4, 4), (uint32_t)VRIG_MODERN_FEATURES);
-	vdrv_set_status(&m.d, 0);
+	vdrv_set_status(&m->d, 0x07);
+	assert_int_equal(vdrv_status(&m->d), 0x0b);
+	vdrv_reg_out(&m->d, 4, 4, 0);
+	vdrv_reg_out(&m->d, 8, 4, VRIG_RING(0) / 4096);
+	assert_int_equal(vdrv_reg_in(&m->d, 8, 4), 0);
+	assert_int_equal(vdrv_reg_in(&m->d, 4, 4), (uint32_t)VRIG_MODERN_FEATURES);
+	vdrv_set_status(&m->d, 0);
 	assert_int_equal(vdrv_status(&modern), 0);
-	vrig_fini(&m);
 }
 
 /* A legacy device's BAR 1 is for MSI-X alone. */
 static void test_no_modern_interface(void **state)
 {
-	struct vrig m = { 0 };
+	struct vrig *m = *state;
 	const char *dev, *reg;
 	uint64_t bar;
 	uint32_t v = 0x0f;
 
-	vrig_init(&m, *state, &vrig_variants[VRIG_LEGACY], true, false);
-	bar = pci_cfg_in(&m.bus, VRIG_DEVFN, PCI_BAR0 + 4, 4) & ~15u;
-	bus_write(&m.bus, BUS_MMIO, bar + 0x14, &v, 1);
-	assert_int_equal(vdrv_status(&m.d), 0);
+	vrig_create_as(m, &vrig_variants[VRIG_LEGACY]);
+	bar = pci_cfg_in(&m->bus, VRIG_DEVFN, PCI_BAR0 + 4, 4) & ~15u;
+	bus_write(&m->bus, BUS_MMIO, bar + 0x14, &v, 1);
+	assert_int_equal(vdrv_status(&m->d), 0);
 	for (unsigned i = 0; i < 0x200; i += 4) {
 		v = 0xee;
-		bus_read(&m.bus, BUS_MMIO, bar + i, &v, 4);
+		bus_read(&m->bus, BUS_MMIO, bar + i, &v, 4);
 		assert_int_equal(v, 0);
 	}
-	assert_true(bus_name(&m.bus, BUS_MMIO, bar, true, &dev, &reg));
+	assert_true(bus_name(&m->bus, BUS_MMIO, bar, true, &dev, &reg));
 	assert_null(reg);
-	assert_true(bus_name(&m.bus, BUS_MMIO, bar + 0x800, true, &dev, &reg));
+	assert_true(bus_name(&m->bus, BUS_MMIO, bar + 0x800, true, &dev, &reg));
 	assert_string_equal(reg, "msix");
-	vrig_fini(&m);
 }
 
 /* With MSI-X two more registers stand before the device configuration. */
 static void test_legacy_msix(void **state)
 {
-	struct vrig m = { 0 };
-	struct virtio_pci *vp;
-	unsigned n = 0;
+	struct vrig *m = *state;
 
-	vrig_init(&m, *state, &vrig_variants[VRIG_AS_LEGACY], true, false);
-	vp = container_of(m.vdev, struct virtio_pci, vdev);
-	m.d.msix_cap = pci_cap_find(&m.bus, VRIG_DEVFN, PCI_CAP_MSIX, 0);
-	m.d.msix_table.space = BUS_MMIO;
-	m.d.msix_table.addr = (pci_cfg_in(&m.bus, VRIG_DEVFN, PCI_BAR0 + 4, 4) & ~15u) + 0x800;
-	assert_int_equal(vdrv_reg_in(&m.d, 0x14, 4), VRIG_SECTORS);
-	vrig_start(&m);
-	assert_int_equal(vdrv_reg_in(&m.d, 0x18, 4), VRIG_SECTORS);
-	vdrv_reg_out(&m.d, 0x14, 2, 7);
-	assert_int_equal(vdrv_reg_in(&m.d, 0x14, 2), 0xffff);
-	vdrv_reg_out(&m.d, 0x14, 2, 0);
-	assert_int_equal(vdrv_reg_in(&m.d, 0x14, 2), 0);
-	vdrv_reg_out(&m.d, 0x0e, 2, 0);
-	vdrv_reg_out(&m.d, 0x16, 2, 1);
-	assert_int_equal(vdrv_reg_in(&m.d, 0x14, 4), 0x10000);
-	vrig_settle(&m);
-	(void)fake_msi_take(&m.msi, vp->msix.vec[1].id);
-	vrig_request(&m, 3);
-	for (unsigned i = 0; i < VRIG_WAIT && !n; i++) {
-		n = fake_msi_take(&m.msi, vp->msix.vec[1].id);
-		usleep(1000);
-	}
-	assert_int_equal(n, 1);
-	assert_int_equal(vdrv_isr(&m.d), 0);
-	vrig_fini(&m);
+	vrig_create_as(m, &vrig_variants[VRIG_AS_LEGACY]);
+	m->d.msix_cap = pci_cap_find(&m->bus, VRIG_DEVFN, PCI_CAP_MSIX, 0);
+	m->d.msix_table.space = BUS_MMIO;
+	m->d.msix_table.addr = (pci_cfg_in(&m->bus, VRIG_DEVFN, PCI_BAR0 + 4, 4) & ~15u) + 0x800;
+	assert_int_equal(vdrv_reg_in(&m->d, 0x14, 4), VRIG_SECTORS);
+	vrig_start(m, m->v->features);
+	assert_int_equal(vdrv_reg_in(&m->d, 0x18, 4), VRIG_SECTORS);
+	vdrv_reg_out(&m->d, 0x14, 2, 7);
+	assert_int_equal(vdrv_reg_in(&m->d, 0x14, 2), 0xffff);
+	vdrv_reg_out(&m->d, 0x14, 2, 0);
+	assert_int_equal(vdrv_reg_in(&m->d, 0x14, 2), 0);
+	vdrv_reg_out(&m->d, 0x0e, 2, 0);
+	vdrv_reg_out(&m->d, 0x16, 2, 1);
+	assert_int_equal(vdrv_reg_in(&m->d, 0x14, 4), 0x10000);
+	vrig_settle(m);
+	(void)vrig_take(m, 1);
+	vrig_read(m->q, 3);
+	assert_int_equal(vrig_take_soon(m, 1), 1);
+	assert_int_equal(vdrv_isr(&m->d), 0);
 }
 
 /* A function level reset is a reset of all, with what is in flight let go first. */
 static void test_flr(void **state)
 {
-	struct vrig m = { 0 };
+	struct vrig *m = *state;
 	unsigned af;
 
-	vrig_init(&m, *state, &vrig_variants[VRIG_TRANSITIONAL], true, true);
-	af = pci_cap_find(&m.bus, VRIG_DEVFN, PCI_CAP_AF, 0);
+	m->cfg.at.flr = true;
+	vrig_create_as(m, &vrig_variants[VRIG_TRANSITIONAL]);
+	af = pci_cap_find(&m->bus, VRIG_DEVFN, PCI_CAP_AF, 0);
 	assert_int_not_equal(af, 0);
-	assert_int_equal(pci_cfg_in(&m.bus, VRIG_DEVFN, af + 1, 1), 0); /* the last one */
-	assert_int_equal(pci_cfg_in(&m.bus, VRIG_DEVFN, af + 2, 2), 0x0306);
-	vrig_start(&m);
-	vrig_request(&m, 4);
-	pci_cfg_out(&m.bus, VRIG_DEVFN, af + 4, 1, 0xfe); /* no such bits */
-	assert_int_equal(pci_cfg_in(&m.bus, VRIG_DEVFN, af + 4, 2), 0);
-	vrig_request(&m, 5);
-	pci_cfg_out(&m.bus, VRIG_DEVFN, af + 4, 1, 1);
-	assert_int_equal(pci_cfg_in(&m.bus, VRIG_DEVFN, af + 4, 1), 0);
-	assert_int_equal(pci_cfg_in(&m.bus, VRIG_DEVFN, PCI_COMMAND, 2), 0);
-	assert_int_equal(pci_cfg_in(&m.bus, VRIG_DEVFN, PCI_BAR0, 4), 1);
-	assert_int_equal(m.bus.tables[BUS_PIO].nr_eventfds, 0);
-	assert_int_equal(pci_assign(m.host), 0);
-	vrig_probe(&m);
-	assert_int_equal(vdrv_status(&m.d), 0);
-	vrig_start(&m);
-	vrig_request(&m, 6);
-	vrig_fini(&m);
+	assert_int_equal(pci_cfg_in(&m->bus, VRIG_DEVFN, af + 1, 1), 0); /* the last one */
+	assert_int_equal(pci_cfg_in(&m->bus, VRIG_DEVFN, af + 2, 2), 0x0306);
+	vrig_start(m, m->v->features);
+	vrig_read(m->q, 4);
+	pci_cfg_out(&m->bus, VRIG_DEVFN, af + 4, 1, 0xfe); /* no such bits */
+	assert_int_equal(pci_cfg_in(&m->bus, VRIG_DEVFN, af + 4, 2), 0);
+	vrig_read(m->q, 5);
+	pci_cfg_out(&m->bus, VRIG_DEVFN, af + 4, 1, 1);
+	assert_int_equal(pci_cfg_in(&m->bus, VRIG_DEVFN, af + 4, 1), 0);
+	assert_int_equal(pci_cfg_in(&m->bus, VRIG_DEVFN, PCI_COMMAND, 2), 0);
+	assert_int_equal(pci_cfg_in(&m->bus, VRIG_DEVFN, PCI_BAR0, 4), 1);
+	assert_int_equal(m->bus.tables[BUS_PIO].nr_eventfds, 0);
+	assert_int_equal(pci_assign(m->host), 0);
+	vrig_probe(m);
+	assert_int_equal(vdrv_status(&m->d), 0);
+	vrig_start(m, m->v->features);
+	vrig_read(m->q, 6);
 }
 
 /* 4.2.2 */
 static void test_mmio_registers(void **state)
 {
-	struct vrig m = { 0 };
-	struct vdrv *d = &m.d;
+	struct vrig *m = *state;
+	struct vdrv *d = &m->d;
 	const char *dev, *reg;
 
-	vrig_init(&m, *state, &vrig_variants[VRIG_MMIO], false, false);
+	m->no_msi = true;
+	vrig_create_as(m, &vrig_variants[VRIG_MMIO]);
 	assert_int_equal(vdrv_reg_in(d, 0x008, 4), 2);
 	assert_int_equal(vdrv_reg_in(d, 0x00c, 4), 0x1af4);
 	vdrv_reg_out(d, 0x14, 4, 2);
@@ -257,24 +245,23 @@ static void test_mmio_registers(void **state)
 	assert_int_equal(vdrv_reg_in(d, 0x100 + 34, 2), 2);
 	assert_int_equal(vdrv_reg_in(d, 0x1fc, 4), 0);
 	assert_int_equal(vdrv_reg_in(d, 0xfc, 4), 0);
-	device_lock(m.dev);
-	virtio_config_changed(m.vdev);
-	device_unlock(m.dev);
+	device_lock(m->dev);
+	virtio_config_changed(m->vdev);
+	device_unlock(m->dev);
 	assert_int_equal(vdrv_reg_in(d, 0xfc, 4), 1);
 	/* QueueReady 0 stops a queue. */
-	vrig_start(&m);
-	vrig_request(&m, 1);
+	vrig_start(m, m->v->features);
+	vrig_read(m->q, 1);
 	vdrv_reg_out(d, 0x44, 4, 0);
 	assert_int_equal(vdrv_reg_in(d, 0x44, 4), 0);
-	vdrv_queue_setup(d, &m.q, 0, VRIG_QSIZE, VRIG_RING(1), false);
-	vrig_request(&m, 2);
+	vdrv_queue_setup(d, m->q, 0, VRIG_QSIZE, VRIG_RING(1), false);
+	vrig_read(m->q, 2);
 	/* Names, for reports. */
-	assert_true(bus_name(&m.bus, BUS_MMIO, VRIG_MMIO_BASE + 0x50, true, &dev, &reg));
+	assert_true(bus_name(&m->bus, BUS_MMIO, VRIG_MMIO_BASE + 0x50, true, &dev, &reg));
 	assert_string_equal(dev, "virtio-blk0");
 	assert_string_equal(reg, "notify");
-	assert_true(bus_name(&m.bus, BUS_MMIO, VRIG_MMIO_BASE + 0x104, false, &dev, &reg));
+	assert_true(bus_name(&m->bus, BUS_MMIO, VRIG_MMIO_BASE + 0x104, false, &dev, &reg));
 	assert_string_equal(reg, "config");
-	vrig_fini(&m);
 }
 
 static void test_pci_names(void **state)
@@ -292,21 +279,21 @@ static void test_pci_names(void **state)
 		{ 0x80, "notify0" },
 		{ 0x84, "notify1" },
 	};
-	struct vrig m = { 0 };
+	struct vrig *m = *state;
 	const char *dev, *reg;
 
-	vrig_init(&m, *state, &vrig_variants[VRIG_AS_LEGACY], false, false);
+	m->no_msi = true;
+	vrig_create_as(m, &vrig_variants[VRIG_AS_LEGACY]);
 	for (unsigned i = 0; i < ARRAY_SIZE(want); i++) {
-		assert_true(bus_name(&m.bus, BUS_PIO, m.d.regs.addr + want[i].offset, true, &dev,
+		assert_true(bus_name(&m->bus, BUS_PIO, m->d.regs.addr + want[i].offset, true, &dev,
 				     &reg));
 		assert_string_equal(reg, want[i].name);
 	}
-	assert_true(bus_name(&m.bus, BUS_PIO, m.d.regs.addr + 0x88, true, &dev, &reg));
+	assert_true(bus_name(&m->bus, BUS_PIO, m->d.regs.addr + 0x88, true, &dev, &reg));
 	assert_null(reg);
-	vrig_fini(&m);
 }
 
-#define T(fn) cmocka_unit_test_setup_teardown(fn, vrig_setup, vrig_teardown)
+#define T(fn) cmocka_unit_test_setup_teardown(fn, vrig_setup_image_none, vrig_teardown)
 
 int main(void)
 {

@@ -5,56 +5,60 @@
  */
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include <errno.h>
-#include <unistd.h>
 
 #include "base/state.h"
-#include "devices/virtio/virtio_blk.h"
 #include "tests/unit/virtio_rig.h"
 
-static void for_each(struct vrig_disk *f, void (*fn)(struct vrig *m, struct vrig_disk *f))
+static int setup(void **state)
+{
+	struct vrig *m;
+
+	vrig_setup_image_none(state);
+	m = *state;
+	m->no_msi = true;
+	return 0;
+}
+
+static void for_each(struct vrig *m, void (*fn)(struct vrig *m))
 {
 	for (unsigned i = 0; i < VRIG_NR_VARIANTS; i++) {
-		struct vrig m = { 0 };
-
 		print_message("%s\n", vrig_variants[i].name);
-		vrig_init(&m, f, &vrig_variants[i], false, false);
-		fn(&m, f);
-		vrig_fini(&m);
+		vrig_create_as(m, &vrig_variants[i]);
+		fn(m);
+		vrig_destroy(m);
 	}
 }
 
 /* The ring goes round many times, one by one and filled; both interrupts, and their end. */
-static void check_requests(struct vrig *m, struct vrig_disk *f)
+static void check_requests(struct vrig *m)
 {
 	const unsigned full = VRIG_QSIZE / 3;
 
-	(void)f;
 	assert_int_equal(vdrv_device_in(&m->d, 0, 4), VRIG_SECTORS);
-	vrig_start(m);
+	vrig_start(m, m->v->features);
 	assert_false(vrig_line(m));
 	for (unsigned i = 0; i < 3 * VRIG_QSIZE; i++)
-		vrig_request(m, i % VRIG_SECTORS);
+		vrig_read(m->q, i % VRIG_SECTORS);
 	for (unsigned round = 0; round < VRIG_QSIZE; round++) {
 		for (unsigned i = 0; i < full; i++)
-			vrig_add(m, i, 0, (round + i) % VRIG_SECTORS);
-		vdrv_kick(&m->q);
+			vrig_add_read(m->q, i, (round + i) % VRIG_SECTORS);
+		vdrv_kick(m->q);
 		for (unsigned i = 0; i < full; i++)
-			vrig_finish(m, i, (round + i) % VRIG_SECTORS);
+			vrig_finish_read(m->q, i, (round + i) % VRIG_SECTORS);
 	}
 	vrig_settle(m);
 	(void)vdrv_isr(&m->d);
 	assert_false(vrig_line(m));
-	vdrv_set_event(&m->q, m->q.event_idx ? VIRTQ_EVENT_DESC : VIRTQ_EVENT_ENABLE,
-		       m->q.last_used);
-	vrig_request(m, 1);
-	vrig_wait_line(m);
+	vdrv_set_event(m->q, m->q->event_idx ? VIRTQ_EVENT_DESC : VIRTQ_EVENT_ENABLE,
+		       m->q->last_used);
+	vrig_read(m->q, 1);
+	vrig_wait_line(m, true);
 	assert_int_equal(vdrv_isr(&m->d), 1);
 	assert_false(vrig_line(m));
 	device_lock(m->dev);
@@ -87,39 +91,33 @@ static uint64_t kicks(struct vrig *m)
 }
 
 /*
- * Doorbells by value and by place, each queue's its own. That a queue has not been rung does not show in its
- * ring: its thread looks there whenever it is awake.
+ * Doorbells by value and by place, each queue's its own. That a queue has not been rung does not
+ * show in its ring: its thread looks there whenever it is awake.
  */
-static void check_doorbells(struct vrig *m, struct vrig_disk *f)
+static void check_doorbells(struct vrig *m)
 {
 	enum bus_space space = m->v->kind == VDRV_MMIO ? BUS_MMIO : BUS_PIO;
 	struct virtio_queue *other = &m->vdev->queues[1];
-	struct vdrv_queue first;
+	struct vdrv_queue *first = &m->q[0], *second = &m->q[1];
 	uint64_t own;
 
-	(void)f;
-	assert_true(vdrv_start(&m->d, m->v->features | 1ull << 12));
-	vdrv_queue_setup(&m->d, &first, 0, VRIG_QSIZE, VRIG_RING(0),
-			 m->v->features & VIRTIO_F_EVENT_IDX);
-	vdrv_queue_setup(&m->d, &m->q, 1, VRIG_QSIZE, VRIG_RING(1),
-			 m->v->features & VIRTIO_F_EVENT_IDX);
-	vdrv_driver_ok(&m->d);
+	vrig_start_queues(m, m->v->features | VRIG_F_MQ, 2);
 	vrig_settle(m);
 	assert_int_equal(m->bus.tables[space].nr_eventfds, m->v->no_ioeventfd ? 0 : 2);
 	own = atomic_load(&other->own);
-	vdrv_kick(&first);
+	vdrv_kick(first);
 	vrig_settle(m);
 	assert_int_equal(atomic_load(&other->own), own);
 	assert_int_equal(kicks(m), m->v->no_ioeventfd ? 0 : 1);
 	assert_int_equal(other->kicks, 0);
-	vrig_add(m, 0, 0, 3);
-	vdrv_kick(&m->q);
-	vrig_finish(m, 0, 3);
+	vrig_add_read(second, 0, 3);
+	vdrv_kick(second);
+	vrig_finish_read(second, 0, 3);
 	assert_int_equal(kicks(m), m->v->no_ioeventfd ? 0 : 2);
 	/* A queue that there is not. */
-	m->q.index = 2;
+	second->index = 2;
 	if (m->v->kind != VDRV_MODERN)
-		vdrv_kick(&m->q);
+		vdrv_kick(second);
 	vrig_settle(m);
 	assert_int_equal(kicks(m), m->v->no_ioeventfd ? 0 : 2);
 }
@@ -130,39 +128,35 @@ static void test_doorbells(void **state)
 }
 
 /* With a request waiting and the ring in its second round, into a fresh device. */
-static void check_state(struct vrig *m, struct vrig_disk *f)
+static void check_state(struct vrig *m)
 {
-	struct vrig to = { 0 };
-	struct vdrv_queue q;
-	uint32_t id, len;
+	struct vrig to;
 
-	vrig_start(m);
+	vrig_start(m, m->v->features);
 	for (unsigned i = 0; i < VRIG_QSIZE + 3; i++)
-		vrig_request(m, i);
+		vrig_read(m->q, i);
 	vrig_settle(m);
 	(void)vdrv_isr(&m->d);
-	vrig_init(&to, f, m->v, false, false);
+	vrig_create_twin(&to, m);
 	virtio_pause(m->dev);
 	virtio_pause(to.dev);
 	device_lock(m->dev);
 	virtio_config_changed(m->vdev);
 	device_unlock(m->dev);
-	vrig_add(m, 0, 0, 33);
-	vdrv_kick(&m->q);
+	vrig_add_read(m->q, 0, 33);
+	vdrv_kick(m->q);
 	check_state_round_trip(m->dev, to.dev);
 	check_state_round_trip(&m->host->dev, &to.host->dev);
 	assert_true(vrig_line(&to));
 	assert_int_equal(vdrv_isr(&to.d), 2);
 	assert_false(vrig_line(&to));
-	q = m->q;
-	q.d = &to.d;
-	assert_false(vdrv_used(&q, &id, &len, 10));
+	vrig_move_to_twin(&to, m);
+	vrig_check_none_used(to.q, 10);
 	virtio_resume(to.dev);
-	to.q = q;
-	vrig_finish(&to, 0, 33);
+	vrig_finish_read(to.q, 0, 33);
 	for (unsigned i = 0; i < 3 * VRIG_QSIZE; i++)
-		vrig_request(&to, i);
-	vrig_fini(&to);
+		vrig_read(to.q, i);
+	vrig_destroy(&to);
 }
 
 static void test_state(void **state)
@@ -170,35 +164,33 @@ static void test_state(void **state)
 	for_each(*state, check_state);
 }
 
-static void wait_needs_reset(struct vrig *m)
-{
-	for (unsigned i = 0; i < VRIG_WAIT && !(vdrv_status(&m->d) & 0x40); i++)
-		usleep(1000);
-	assert_true(vdrv_status(&m->d) & 0x40);
-}
-
 /* What a guest does wrong in its ring breaks the device until a reset, and no longer. */
-static void check_broken(struct vrig *m, struct vrig_disk *f)
+static void check_broken(struct vrig *m)
 {
 	const struct vdrv_seg wrong[][3] = {
-		{ { VRIG_HEADER, 16, false }, { VRIG_DATA, 512, true }, { VRIG_RAM, 1, true } },
-		{ { VRIG_HEADER, 16, false }, { VRIG_DATA, 512, false }, { VRIG_STATUS, 0, true } },
-		{ { VRIG_STATUS, 1, true }, { VRIG_HEADER, 16, false }, { VRIG_DATA, 512, true } },
+		{ { VRIG_HEADER(0), 16, false },
+		  { VRIG_DATA(0), 512, true },
+		  { VRIG_RAM, 1, true } },
+		{ { VRIG_HEADER(0), 16, false },
+		  { VRIG_DATA(0), 512, false },
+		  { VRIG_STATUS(0), 0, true } },
+		{ { VRIG_STATUS(0), 1, true },
+		  { VRIG_HEADER(0), 16, false },
+		  { VRIG_DATA(0), 512, true } },
 	};
 
-	(void)f;
 	for (unsigned i = 0; i < ARRAY_SIZE(wrong); i++) {
-		vrig_start(m);
-		vrig_request(m, 7);
+		vrig_start(m, m->v->features);
+		vrig_read(m->q, 7);
 		(void)vdrv_isr(&m->d);
-		vdrv_add(&m->q, wrong[i], 3, 0);
-		vdrv_kick(&m->q);
-		wait_needs_reset(m);
-		vrig_wait_line(m);
+		vdrv_add(m->q, wrong[i], 3, 0);
+		vdrv_kick(m->q);
+		vrig_wait_needs_reset(m);
+		vrig_wait_line(m, true);
 		assert_true(vdrv_isr(&m->d) & 2);
 	}
-	vrig_start(m);
-	vrig_request(m, 8);
+	vrig_start(m, m->v->features);
+	vrig_read(m->q, 8);
 }
 
 static void test_broken(void **state)
@@ -207,16 +199,15 @@ static void test_broken(void **state)
 }
 
 /* The registers of a device after a reset are those of a new one. */
-static void check_reset(struct vrig *m, struct vrig_disk *f)
+static void check_reset(struct vrig *m)
 {
 	struct state_buf fresh = { 0 }, used = { 0 };
 
-	(void)f;
 	device_reset(m->dev);
 	assert_int_equal(state_save(m->dev, &fresh), 0);
 	assert_int_equal(pci_assign(m->host), 0);
-	vrig_start(m);
-	vrig_request(m, 9);
+	vrig_start(m, m->v->features);
+	vrig_read(m->q, 9);
 	device_reset(m->dev);
 	assert_int_equal(state_save(m->dev, &used), 0);
 	assert_int_equal(used.len, fresh.len);
@@ -233,65 +224,58 @@ static void test_reset(void **state)
 }
 
 /* One queue alone is reset, and set up anew elsewhere (2.6.1). */
+static void check_queue_reset(struct vrig *m)
+{
+	if (m->v->kind == VDRV_LEGACY)
+		return;
+	vrig_start(m, m->v->features | VIRTIO_F_RING_RESET);
+	for (unsigned i = 0; i < 5; i++)
+		vrig_read(m->q, i);
+	vrig_settle(m);
+	if (m->v->kind == VDRV_MMIO) {
+		vdrv_reg_out(&m->d, 0xc0, 4, 1);
+		assert_int_equal(vdrv_reg_in(&m->d, 0xc0, 4), 0);
+		assert_int_equal(vdrv_reg_in(&m->d, 0x44, 4), 0);
+	} else {
+		vdrv_common_out(&m->d, 0x3a, 2, 1);
+		assert_int_equal(vdrv_common_in(&m->d, 0x3a, 2), 0);
+		assert_int_equal(vdrv_common_in(&m->d, 0x1c, 2), 0);
+		assert_int_equal(vdrv_common_in(&m->d, 0x20, 4), 0);
+	}
+	assert_int_equal(vdrv_status(&m->d), 0x0f);
+	vrig_add_read(m->q, 0, 1);
+	vdrv_kick(m->q);
+	vrig_check_none_used(m->q, 10);
+	vdrv_queue_setup(&m->d, m->q, 0, VRIG_QSIZE / 2, VRIG_RING(2),
+			 m->v->features & VIRTIO_F_EVENT_IDX);
+	for (unsigned i = 0; i < 2 * VRIG_QSIZE; i++)
+		vrig_read(m->q, i);
+}
+
 static void test_queue_reset(void **state)
 {
-	struct vrig_disk *f = *state;
-
-	for (unsigned i = 0; i < VRIG_NR_VARIANTS; i++) {
-		struct vrig_variant v = vrig_variants[i];
-		struct vrig m = { 0 };
-		uint32_t id, len;
-
-		if (v.kind == VDRV_LEGACY)
-			continue;
-		v.features |= VIRTIO_F_RING_RESET;
-		vrig_init(&m, f, &v, false, false);
-		vrig_start(&m);
-		for (unsigned k = 0; k < 5; k++)
-			vrig_request(&m, k);
-		vrig_settle(&m);
-		if (v.kind == VDRV_MMIO) {
-			vdrv_reg_out(&m.d, 0xc0, 4, 1);
-			assert_int_equal(vdrv_reg_in(&m.d, 0xc0, 4), 0);
-			assert_int_equal(vdrv_reg_in(&m.d, 0x44, 4), 0);
-		} else {
-			vdrv_common_out(&m.d, 0x3a, 2, 1);
-			assert_int_equal(vdrv_common_in(&m.d, 0x3a, 2), 0);
-			assert_int_equal(vdrv_common_in(&m.d, 0x1c, 2), 0);
-			assert_int_equal(vdrv_common_in(&m.d, 0x20, 4), 0);
-		}
-		assert_int_equal(vdrv_status(&m.d), 0x0f);
-		vrig_add(&m, 0, 0, 1);
-		vdrv_kick(&m.q);
-		assert_false(vdrv_used(&m.q, &id, &len, 10));
-		vdrv_queue_setup(&m.d, &m.q, 0, VRIG_QSIZE / 2, VRIG_RING(2),
-				 v.features & VIRTIO_F_EVENT_IDX);
-		for (unsigned k = 0; k < 2 * VRIG_QSIZE; k++)
-			vrig_request(&m, k);
-		vrig_fini(&m);
-	}
+	for_each(*state, check_queue_reset);
 }
 
 /* A driver that has not taken the feature cannot do it. */
 static void test_queue_reset_not_negotiated(void **state)
 {
-	struct vrig m = { 0 };
+	struct vrig *m = *state;
 
-	vrig_init(&m, *state, &vrig_variants[VRIG_MODERN], false, false);
-	vrig_start(&m);
-	vdrv_common_out(&m.d, 0x3a, 2, 1);
-	assert_int_equal(vdrv_common_in(&m.d, 0x1c, 2), 1);
-	vrig_request(&m, 5);
-	vrig_fini(&m);
+	vrig_create_as(m, &vrig_variants[VRIG_MODERN]);
+	vrig_start(m, m->v->features);
+	vdrv_common_out(&m->d, 0x3a, 2, 1);
+	assert_int_equal(vdrv_common_in(&m->d, 0x1c, 2), 1);
+	vrig_read(m->q, 5);
 }
 
 static void test_offers(void **state)
 {
-	struct vrig_disk *f = *state;
+	struct vrig *m = *state;
 	struct virtio_blk_config cfg = { .name = "virtio-blk0",
 					 .at.base = VRIG_MMIO_BASE,
-					 .at.mem = &f->mem,
-					 .block = f->block };
+					 .at.mem = &m->mem,
+					 .block = m->image };
 	struct device *dev;
 	struct bus bus;
 
@@ -311,18 +295,18 @@ static void test_offers(void **state)
 /* A packed ring may have any size, a split one a power of 2; and streams that lie of it. */
 static void test_sizes_and_hostile_state(void **state)
 {
-	struct vrig m = { 0 };
+	struct vrig *m = *state;
 	struct virtio_state good, *s;
 
-	vrig_init(&m, *state, &vrig_variants[VRIG_MODERN_PACKED], false, false);
-	s = m.vdev->s;
-	assert_true(vdrv_start(&m.d, vrig_variants[VRIG_MODERN_PACKED].features));
-	vdrv_queue_setup(&m.d, &m.q, 0, 7, VRIG_RING(0), false);
-	assert_int_equal(vdrv_common_in(&m.d, 0x18, 2), 7);
-	vdrv_driver_ok(&m.d);
+	vrig_create_as(m, &vrig_variants[VRIG_MODERN_PACKED]);
+	s = m->vdev->s;
+	assert_true(vdrv_start(&m->d, m->v->features));
+	vdrv_queue_setup(&m->d, m->q, 0, 7, VRIG_RING(0), false);
+	assert_int_equal(vdrv_common_in(&m->d, 0x18, 2), 7);
+	vdrv_driver_ok(&m->d);
 	for (unsigned i = 0; i < 30; i++)
-		vrig_request(&m, i);
-	virtio_pause(m.dev);
+		vrig_read(m->q, i);
+	virtio_pause(m->dev);
 	good = *s;
 	for (unsigned i = 0; i < 6; i++) {
 		struct state_buf buf = { 0 };
@@ -348,14 +332,13 @@ static void test_sizes_and_hostile_state(void **state)
 			s->avail[0] |= 2;
 			break;
 		}
-		assert_int_equal(state_save(m.dev, &buf), 0);
+		assert_int_equal(state_save(m->dev, &buf), 0);
 		*s = good;
-		assert_int_equal(state_load(m.dev, buf.data, buf.len), -EBADMSG);
+		assert_int_equal(state_load(m->dev, buf.data, buf.len), -EBADMSG);
 		state_buf_free(&buf);
 	}
-	virtio_resume(m.dev);
-	vrig_request(&m, 1);
-	vrig_fini(&m);
+	virtio_resume(m->dev);
+	vrig_read(m->q, 1);
 }
 
 /* A stream whose driver came by an interface that the device does not have. */
@@ -366,10 +349,10 @@ static void test_state_of_another_interface(void **state)
 	for (unsigned i = 0; i < ARRAY_SIZE(ways); i++) {
 		struct state_buf buf = { 0 };
 		struct virtio_state *s, good;
-		struct vrig m = { 0 };
+		struct vrig *m = *state;
 
-		vrig_init(&m, *state, &vrig_variants[ways[i]], false, false);
-		s = m.vdev->s;
+		vrig_create_as(m, &vrig_variants[ways[i]]);
+		s = m->vdev->s;
 		good = *s;
 		if (ways[i] == VRIG_LEGACY) {
 			s->driver_features = VRIG_MODERN_FEATURES;
@@ -378,15 +361,15 @@ static void test_state_of_another_interface(void **state)
 			s->legacy = 1;
 			s->status = 0x03;
 		}
-		assert_int_equal(state_save(m.dev, &buf), 0);
+		assert_int_equal(state_save(m->dev, &buf), 0);
 		*s = good;
-		assert_int_equal(state_load(m.dev, buf.data, buf.len), -EBADMSG);
+		assert_int_equal(state_load(m->dev, buf.data, buf.len), -EBADMSG);
 		state_buf_free(&buf);
-		vrig_fini(&m);
+		vrig_destroy(m);
 	}
 }
 
-#define T(fn) cmocka_unit_test_setup_teardown(fn, vrig_setup, vrig_teardown)
+#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, vrig_teardown)
 
 int main(void)
 {
