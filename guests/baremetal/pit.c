@@ -210,7 +210,7 @@ static void test_calibration(const char *name, uint64_t (*fn)(void))
 {
 	uint64_t got = 0;
 
-	for (unsigned tries = 0; tries < 20 && off(got, tsc_hz) > CALIBRATION_SLACK; tries++) {
+	for (unsigned tries = 0; tries < 200 && off(got, tsc_hz) > CALIBRATION_SLACK; tries++) {
 		uint64_t v = fn();
 
 		if (off(v, tsc_hz) < off(got, tsc_hz))

@@ -97,6 +97,16 @@ hot() {
 	is "$1: $2 from $3 is told as" "$(json "$1.json" "$row.caller_kind")" "$5"
 }
 
+# flame_graph: with a function in it whose exits are few. What is narrower than 0.1 % is left out, as nearly all are
+# beside one exit during which the host was away.
+flame_graph() {
+	for _ in 1 2 3; do
+		run profile-svg exits "profile" --profile hot.svg --symbols "$guests/exits.elf"
+		! grep -q 'pointer_caller' hot.svg || return 0
+	done
+	return 1
+}
+
 test_profile() {
 	run profile exits "profile" --profile profile.json --symbols "$guests/exits.elf" \
 		--trace profile-trace.json,events=2048
@@ -111,12 +121,13 @@ test_profile() {
 		"$(($(json profile.json total.exits) - 1))" profile.json
 	check "profile: the trace has events" [ "$(json profile-trace.json traceEvents)" -gt 100 ]
 
-	for form in svg folded txt; do
+	check "profile: a flame graph" flame_graph
+	is "profile: svg: exit status" "$status" 0 profile-svg.err
+	for form in folded txt; do
 		run profile-$form exits "profile" --profile "hot.$form" --symbols "$guests/exits.elf"
 		is "profile: $form: exit status" "$status" 0 profile-$form.err
 	done
 	check "profile: folded stacks" grep -q '^post;[^;]*;poke;first_caller [0-9]' hot.folded
-	check "profile: a flame graph" grep -q 'pointer_caller' hot.svg
 	check "profile: a table" grep -q 'poke .*first_caller' hot.txt
 	rm -f hot.svg hot.folded hot.txt
 }
