@@ -127,7 +127,8 @@ measure() {
 	rm "pid.$number"
 }
 
-# each napi|no-napi KIND in|out [INTERVAL]
+# each napi|no-napi KIND in|out [INTERVAL]: every other pass from the last guest to the first, as whoever comes first finds
+# another machine than who comes last
 each() {
 	drivers=$1
 	shift
@@ -136,7 +137,7 @@ each() {
 	while read -r _ napi; do
 		[ "$napi" != "$drivers" ] || echo $number
 		number=$((number + 1))
-	done <guests >numbers
+	done <guests | if [ $((i % 2)) = 0 ]; then cat; else tac; fi >numbers
 	# Not in a pipe: whoever is started reads the standard input.
 	while read -r number <&8; do
 		measure "$number" "$@"
