@@ -198,10 +198,12 @@ void check_state_round_trip(struct device *from, struct device *to)
 
 void check_state_refused(struct device *dev, const struct state_damage *cases, size_t nr)
 {
-	struct state_buf buf = { 0 };
+	struct state_buf buf = { 0 }, good = { 0 };
 
 	assert_int_equal(state_save(dev, &buf), 0);
+	assert_int_equal(state_save(dev, &good), 0);
 	for (size_t i = 0; i < nr; i++) {
+		struct state_buf after = { 0 };
 		char key[64];
 		uint8_t *at, was[8];
 		int n = snprintf(key, sizeof(key), "%c%s", (char)strlen(cases[i].field),
@@ -217,8 +219,13 @@ void check_state_refused(struct device *dev, const struct state_damage *cases, s
 			fail_msg("%s = 0x%llx is taken", cases[i].field,
 				 (unsigned long long)cases[i].value);
 		memcpy(at, was, cases[i].width);
+		assert_int_equal(state_save(dev, &after), 0);
+		assert_int_equal(after.len, good.len);
+		assert_memory_equal(after.data, good.data, good.len);
+		state_buf_free(&after);
 	}
 	store_le(buf.data + buf.len - 4, 4, util_crc32(0, buf.data, buf.len - 4));
 	assert_int_equal(state_load(dev, buf.data, buf.len), buf.len);
+	state_buf_free(&good);
 	state_buf_free(&buf);
 }

@@ -75,7 +75,7 @@ void bus_out(struct bus *bus, enum bus_space space, uint64_t addr, unsigned widt
  */
 void check_state_round_trip(struct device *from, struct device *to);
 
-/* A field, and a value of so many bytes (1 to 8) that it cannot have. */
+/* A field, and a value of so many bytes (1 to 8) that it cannot have; those of an array are its first elements. */
 struct state_damage {
 	const char *field;
 	unsigned width;
@@ -83,8 +83,8 @@ struct state_damage {
 };
 
 /*
- * Saves dev, and checks that each of these values alone, in an otherwise sound stream, is refused,
- * and that the stream without is not. Fails the cmocka test.
+ * Saves dev, and checks that each of these values alone, in an otherwise sound stream, is refused
+ * and leaves dev as it was, and that the stream without is not refused. Fails the cmocka test.
  */
 void check_state_refused(struct device *dev, const struct state_damage *cases, size_t nr);
 
