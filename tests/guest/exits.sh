@@ -102,6 +102,7 @@ hot() {
 flame_graph() {
 	for _ in 1 2 3; do
 		run profile-svg exits "profile" --profile hot.svg --symbols "$guests/exits.elf"
+		[ "$status" = 0 ] || return 1
 		! grep -q 'pointer_caller' hot.svg || return 0
 	done
 	return 1
