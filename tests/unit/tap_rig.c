@@ -93,14 +93,14 @@ int tap_rig_packet(const char *name, uint16_t type, bool header)
 		.sll_protocol = htons(type),
 		.sll_ifindex = (int)if_nametoindex(name),
 	};
-	const struct timeval second = { .tv_sec = 2 };
+	const struct timeval limit = { .tv_sec = TAP_RIG_WAIT / 1000 };
 	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(type)), one = 1;
 
 	assert_true(fd >= 0);
 	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
 	if (header)
 		assert_int_equal(setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one)), 0);
-	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &second, sizeof(second)), 0);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)), 0);
 	return fd;
 }
 

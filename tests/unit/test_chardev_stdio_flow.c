@@ -57,24 +57,25 @@ static void paste_through(int in, int out, bool slow)
 	assert_int_equal(got, SRIG_BIG);
 }
 
-static void paste_terminal(void **state)
+static void check_paste_terminal(bool slow)
 {
 	struct srig r = srig_on_terminal(GUEST_ECHO);
 
-	(void)state;
-	paste_through(r.master, r.master, false);
+	paste_through(r.master, r.master, slow);
 	srig_quit(&r);
 	srig_close(&r);
 }
 
+static void paste_terminal(void **state)
+{
+	(void)state;
+	check_paste_terminal(false);
+}
+
 static void paste_terminal_slow(void **state)
 {
-	struct srig r = srig_on_terminal(GUEST_ECHO);
-
 	(void)state;
-	paste_through(r.master, r.master, true);
-	srig_quit(&r);
-	srig_close(&r);
+	check_paste_terminal(true);
 }
 
 static void paste_pipe(void **state)

@@ -154,7 +154,7 @@ static void test_errors(void **state)
 	assert_int_equal(vrig_request(m->q, VRIG_OUT, 1ull << 55, 512, NULL), VRIG_IOERR);
 	assert_int_equal(vrig_request(m->q, VRIG_IN, UINT64_MAX, 512, NULL), VRIG_IOERR);
 	assert_int_equal(vrig_request(m->q, VRIG_IN, UINT64_MAX / 512, 512, NULL), VRIG_IOERR);
-	assert_int_equal(vrig_request(m->q, 2, 0, 512, NULL), VRIG_UNSUPP); /* unsupported */
+	assert_int_equal(vrig_request(m->q, 2, 0, 512, NULL), VRIG_UNSUPP);
 	assert_int_equal(vrig_request(m->q, 0xffffffff, 0, 512, NULL), VRIG_UNSUPP);
 	assert_int_equal(vrig_request(m->q, VRIG_DISCARD, 0, 512, NULL),
 			 VRIG_UNSUPP); /* not offered */

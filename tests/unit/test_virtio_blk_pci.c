@@ -114,7 +114,7 @@ static void test_queue_registers(void **state)
 	vdrv_common_out(d, 0x10, 2, 7);
 	assert_int_equal(vdrv_common_in(d, 0x10, 2), 0xffff);
 
-	/* Enabling before FEATURES_OK is too early; a ring outside VRIG_RAM asks for a reset. */
+	/* Enabling before FEATURES_OK is too early; a ring outside RAM asks for a reset. */
 	vdrv_common_out(d, 0x1c, 2, 1);
 	assert_int_equal(vdrv_common_in(d, 0x1c, 2), 0);
 	assert_int_equal(vdrv_status(d), 0);
