@@ -77,8 +77,12 @@ static void test_state_running(void **state)
 /* Streams that pass the checksum and lie. */
 static void test_hostile_state(void **state)
 {
+	static const struct state_damage begun = { "any.vp.virtio.status", 1,
+						   VIRTIO_STATUS_DRIVER_OK };
 	struct vrig *m = *state;
 
+	/* Without a queue whose features are not settled, which is refused for itself. */
+	check_state_refused(m->dev, &begun, 1);
 	vrig_start(m, VRIG_F_FLUSH);
 	assert_int_equal(vrig_request(m->q, VRIG_IN, 0, 512, NULL), VRIG_OK);
 	virtio_pause(m->dev);
