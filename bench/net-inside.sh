@@ -127,8 +127,7 @@ measure() {
 	rm "pid.$number"
 }
 
-# each napi|no-napi KIND in|out [INTERVAL]: every other pass from the last guest to the first, as whoever comes first finds
-# another machine than who comes last
+# each napi|no-napi KIND in|out [INTERVAL]: the guests in their order (cat) or in the reverse one (tac)
 each() {
 	drivers=$1
 	shift
@@ -137,7 +136,7 @@ each() {
 	while read -r _ napi; do
 		[ "$napi" != "$drivers" ] || echo $number
 		number=$((number + 1))
-	done <guests | if [ $((i % 2)) = 0 ]; then cat; else tac; fi >numbers
+	done <guests | $order >numbers
 	# Not in a pipe: whoever is started reads the standard input.
 	while read -r number <&8; do
 		measure "$number" "$@"
@@ -175,6 +174,8 @@ done
 count_user_exits 1
 i=0
 while [ $i -lt "$passes" ]; do
+	# Who comes first finds another machine than who comes last.
+	[ $((i % 2)) = 0 ] && order='cat' || order='tac'
 	pass
 	i=$((i + 1))
 done
