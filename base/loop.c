@@ -10,6 +10,8 @@
 
 #include "base/thread.h"
 
+#define LOOP_ENDED UINT64_MAX /* as gen_done: nothing runs there any more */
+
 static void loop_wake(struct loop *loop)
 {
 	loop->woken = true;
@@ -126,6 +128,48 @@ void loop_sync(struct loop *loop)
 	pthread_mutex_unlock(&loop->lock);
 }
 
+struct loop_call {
+	struct loop_post post;
+	struct loop *loop;
+	void (*fn)(void *opaque);
+	void *opaque;
+	bool made; /* guarded by the loop's lock */
+};
+
+static void make_call(void *opaque)
+{
+	struct loop_call *c = opaque;
+	struct loop *loop = c->loop;
+
+	c->fn(c->opaque);
+	pthread_mutex_lock(&loop->lock);
+	c->made = true; /* and gone once the lock is free */
+	pthread_cond_broadcast(&loop->cond);
+	pthread_mutex_unlock(&loop->lock);
+}
+
+void loop_call(struct loop *loop, void (*fn)(void *opaque), void *opaque)
+{
+	struct loop_call c = { .loop = loop, .fn = fn, .opaque = opaque };
+	bool made;
+
+	c.post = (struct loop_post){ .fn = make_call, .opaque = &c };
+	loop_post(loop, &c.post);
+	pthread_mutex_lock(&loop->lock);
+	while (!c.made && loop->gen_done != LOOP_ENDED)
+		pthread_cond_wait(&loop->cond, &loop->lock);
+	made = c.made;
+	for (struct loop_post **p = &loop->posts; !made && *p; p = &(*p)->next) {
+		if (*p == &c.post) {
+			*p = c.post.next;
+			break;
+		}
+	}
+	pthread_mutex_unlock(&loop->lock);
+	if (!made)
+		fn(opaque);
+}
+
 static void sync_reached(struct loop *loop, uint64_t gen)
 {
 	pthread_mutex_lock(&loop->lock);
@@ -190,7 +234,7 @@ int loop_run(struct loop *loop)
 			src->fn(src->opaque, evs[0].events);
 		}
 	}
-	sync_reached(loop, UINT64_MAX);
+	sync_reached(loop, LOOP_ENDED);
 	return ret;
 }
 

@@ -6,7 +6,8 @@
  * loop_add, loop_mod, loop_del, loop_post and loop_stop may be called from any
  * thread. A source that another thread deletes may be called one last time while
  * loop_del runs: call loop_sync() after it, from outside the loop's thread, before
- * freeing what the callback uses.
+ * freeing what the callback uses. One whose callback adds it again, or another, is
+ * deleted on the loop's thread, by loop_call(), between two callbacks.
  */
 #ifndef BASE_LOOP_H
 #define BASE_LOOP_H
@@ -60,6 +61,12 @@ void loop_post(struct loop *loop, struct loop_post *post);
 
 /* Waits until a callback that was running has returned. Not on the loop's thread. */
 void loop_sync(struct loop *loop);
+
+/*
+ * Calls fn on the loop's thread, between two callbacks, and returns once it has returned; where
+ * that thread has ended, calls it here. Not on the loop's thread.
+ */
+void loop_call(struct loop *loop, void (*fn)(void *opaque), void *opaque);
 
 /* How long to look before it sleeps, at most; 0: it sleeps at once. Before there are pollers. */
 void loop_set_polling(struct loop *loop, uint64_t max_ns);

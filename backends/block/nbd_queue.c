@@ -163,12 +163,17 @@ static void queue_free(struct nbd_queue *q)
 	free(q);
 }
 
+static void stop_watching(void *opaque)
+{
+	unwatch(opaque);
+}
+
 static void nbd_close_queue(struct block_queue *bq)
 {
 	struct nbd_queue *q = to_queue(bq);
 
-	unwatch(q);
-	loop_sync(q->cfg.loop);
+	/* The callback that ended the last request may be about to watch once more. */
+	loop_call(q->cfg.loop, stop_watching, q);
 	nbd_hang_up(&q->disk->lib, q->h);
 	q->disk->nr_queues--;
 	queue_free(q);

@@ -320,6 +320,95 @@ static void sync_waits(void **state)
 	iothread_stop(&t); /* harmless */
 }
 
+struct caller {
+	struct loop *loop;
+	struct loop_src src;
+	atomic_uint events, calls;
+	bool stop;
+	unsigned events_seen; /* by the call */
+	pthread_t thread;
+};
+
+/* Says that it is there, stays until the loop is wanted, and goes on being called. */
+static void busy(void *opaque, uint32_t events)
+{
+	struct caller *c = opaque;
+
+	(void)events;
+	c->events++;
+	for (unsigned i = 0; !c->loop->woken && i < 2000; i++)
+		sleep_ms(1);
+	(void)loop_mod(c->loop, &c->src, EPOLLIN | EPOLLONESHOT);
+	c->events++;
+	if (c->stop)
+		loop_stop(c->loop);
+}
+
+static void delete_busy(void *opaque)
+{
+	struct caller *c = opaque;
+
+	loop_del(c->loop, &c->src);
+	c->events_seen = c->events;
+	c->thread = pthread_self();
+	c->calls++;
+}
+
+static void caller_start(struct caller *c, struct iothread *t)
+{
+	c->loop = &t->loop;
+	c->src = (struct loop_src){ eventfd(1, EFD_CLOEXEC), busy, c };
+	assert_int_equal(loop_add(&t->loop, &c->src, EPOLLIN | EPOLLONESHOT), 0);
+	wait_for(&c->events, 1);
+}
+
+static void call_between(void **state)
+{
+	struct iothread t;
+	struct caller c = { 0 };
+
+	(void)state;
+	assert_int_equal(iothread_start(&t, "test"), 0);
+	for (unsigned i = 0; i < 100; i++) {
+		memset(&c, 0, sizeof(c));
+		caller_start(&c, &t);
+		loop_call(&t.loop, delete_busy, &c);
+		assert_int_equal(c.calls, 1);
+		assert_true(pthread_equal(c.thread, t.thread));
+		assert_int_equal(c.events_seen % 2, 0);
+		loop_sync(&t.loop);
+		assert_int_equal(c.events, c.events_seen);
+		close(c.src.fd);
+	}
+	iothread_stop(&t);
+}
+
+/* It is made all the same where the loop ends first, or has ended, by the caller. */
+static void call_ended(void **state)
+{
+	struct iothread t;
+	struct caller c;
+
+	(void)state;
+	for (unsigned i = 0; i < 20; i++) {
+		memset(&c, 0, sizeof(c));
+		assert_int_equal(iothread_start(&t, "test"), 0);
+		c.stop = true;
+		caller_start(&c, &t);
+		loop_call(&t.loop, delete_busy, &c);
+		assert_int_equal(c.calls, 1);
+		assert_true(pthread_equal(c.thread, pthread_self()));
+		assert_int_equal(c.events_seen, 2);
+		assert_null(t.loop.posts);
+		iothread_join(&t);
+		loop_call(&t.loop, delete_busy, &c);
+		assert_int_equal(c.calls, 2);
+		assert_null(t.loop.posts);
+		iothread_stop(&t);
+		close(c.src.fd);
+	}
+}
+
 static void never_started(void **state)
 {
 	struct iothread t = { 0 };
@@ -577,6 +666,8 @@ int main(void)
 		cmocka_unit_test(post_again),
 		cmocka_unit_test(posts_from_threads),
 		cmocka_unit_test(sync_waits),
+		cmocka_unit_test(call_between),
+		cmocka_unit_test(call_ended),
 		cmocka_unit_test(never_started),
 		cmocka_unit_test(signals_blocked),
 		cmocka_unit_test(host_timers),

@@ -85,7 +85,6 @@ static bool installed(const char *program)
 	return false;
 }
 
-/* Starts argv and waits until its socket is there. */
 /* Between its bind() and its listen() a server's socket is there and refuses us. */
 static bool listens(const char *path)
 {
@@ -104,6 +103,7 @@ static bool listens(const char *path)
 	return found;
 }
 
+/* Starts argv and waits until it listens. */
 static void start_server(struct fixture *f, const char *const *argv)
 {
 	f->server = fork();
@@ -458,6 +458,90 @@ static void test_lost(void **state)
 	exercise(f);
 }
 
+struct last_call {
+	struct block_req req;
+	struct rig *rig;
+	atomic_bool done;
+};
+
+/* Done, and the loop's thread is held in here until the loop is wanted: by the close. */
+static void last_done(struct block_req *req, int result)
+{
+	struct last_call *c = container_of(req, struct last_call, req);
+
+	assert_int_equal(result, 0);
+	c->done = true;
+	for (int i = 0; !c->rig->io.loop.woken && i < 20000; i++)
+		usleep(1000);
+}
+
+static void submit_last(void *opaque)
+{
+	struct last_call *c = opaque;
+
+	block_submit(c->rig->q, &c->req);
+	block_kick(c->rig->q);
+}
+
+/* A further descriptor of every socket: closing one does not take it out of an epoll then. */
+static unsigned dup_sockets(int *fds, unsigned max)
+{
+	unsigned n = 0;
+
+	for (int fd = 3; fd < 256 && n < max; fd++) {
+		struct stat st;
+
+		if (!fstat(fd, &st) && S_ISSOCK(st.st_mode))
+			fds[n++] = fcntl(fd, F_DUPFD_CLOEXEC, 256);
+	}
+	return n;
+}
+
+static unsigned sources(const struct loop *loop)
+{
+	char path[64], line[256];
+	unsigned n = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", loop->epfd);
+	f = fopen(path, "re");
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		n += !strncmp(line, "tfd:", 4);
+	fclose(f);
+	return n;
+}
+
+/* The callback that ended the last request is still at work, and would go on listening. */
+static void test_closed_meanwhile(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t buf[512];
+	struct iovec iov = { buf, sizeof(buf) };
+	struct last_call c = { .req = { .op = BLOCK_READ, .len = sizeof(buf) } };
+	struct loop_post post = { .fn = submit_last, .opaque = &c };
+	int fds[4];
+	unsigned n;
+
+	nbdkit(f, "memory", "16M", NULL);
+	open_all(f);
+	n = dup_sockets(fds, ARRAY_SIZE(fds));
+	assert_true(n > 0);
+	assert_int_equal(sources(&f->rig.io.loop), 2);
+	c.req.iov = &iov;
+	c.req.nr_iov = 1;
+	c.req.done = last_done;
+	c.rig = &f->rig;
+	loop_post(&f->rig.io.loop, &post);
+	while (!c.done)
+		usleep(100);
+	block_close_queue(f->rig.q);
+	f->rig.q = NULL;
+	assert_int_equal(sources(&f->rig.io.loop), 1);
+	while (n)
+		close(fds[--n]);
+}
+
 static void test_refused(void **state)
 {
 	struct fixture *f = *state;
@@ -510,8 +594,8 @@ int main(void)
 		TEST(test_memory),     TEST(test_poor_server),    TEST(test_emulated_fua),
 		TEST(test_plain_eval), TEST(test_one_connection), TEST(test_two_queues),
 		TEST(test_block_size), TEST(test_overlap),        TEST(test_errors),
-		TEST(test_full),       TEST(test_lost),           TEST(test_refused),
-		TEST(test_qemu_nbd),
+		TEST(test_full),       TEST(test_lost),           TEST(test_closed_meanwhile),
+		TEST(test_refused),    TEST(test_qemu_nbd),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
