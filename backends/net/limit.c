@@ -27,7 +27,6 @@ struct limit_queue {
 	struct net_queue_config cfg;
 	struct host_clock clock; /* where the configuration gave none */
 	struct way sending, receiving;
-	atomic_bool closed;
 	bool wanted; /* the queue's thread's */
 	struct limit_queue *next; /* guarded by the limit's lock */
 };
@@ -128,7 +127,7 @@ static void may_send(void *opaque)
 {
 	struct limit_queue *q = opaque;
 
-	if (q->closed || !q->sending.waits)
+	if (!q->sending.waits)
 		return;
 	stop_waiting(q->limit, &q->limit->sending, &q->sending);
 	q->cfg.writable(q->cfg.opaque);
@@ -159,7 +158,7 @@ static void may_receive(void *opaque)
 {
 	struct limit_queue *q = opaque;
 
-	if (q->closed || !q->receiving.waits)
+	if (!q->receiving.waits)
 		return;
 	stop_waiting(q->limit, &q->limit->receiving, &q->receiving);
 	net_want(q->below, q->wanted);
@@ -184,6 +183,14 @@ static int limit_vhost_fd(struct net_queue *nq)
 		       : net_vhost_fd(q->below);
 }
 
+static void stop_timers(void *opaque)
+{
+	struct limit_queue *q = opaque;
+
+	timer_arm(&q->sending.timer, TIMER_OFF);
+	timer_arm(&q->receiving.timer, TIMER_OFF);
+}
+
 static void limit_close_queue(struct net_queue *nq)
 {
 	struct limit_queue *q = to_queue(nq);
@@ -197,14 +204,11 @@ static void limit_close_queue(struct net_queue *nq)
 		}
 	}
 	pthread_mutex_unlock(&l->lock);
-	/* What runs now may arm a timer once more, and what runs after this does not. */
-	q->closed = true;
-	if (!l->clock)
-		loop_sync(q->cfg.loop);
-	timer_arm(&q->sending.timer, TIMER_OFF);
-	timer_arm(&q->receiving.timer, TIMER_OFF);
-	if (!l->clock) {
-		loop_sync(q->cfg.loop);
+	/* What runs now may arm a timer once more. */
+	if (l->clock) {
+		stop_timers(q);
+	} else {
+		loop_call(q->cfg.loop, stop_timers, q);
 		host_clock_destroy(&q->clock);
 	}
 	stop_waiting(l, &l->sending, &q->sending);

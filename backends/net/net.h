@@ -137,7 +137,10 @@ static inline int __must_check net_open_queue(struct net *net, const struct net_
 	return net->ops->open_queue(net, cfg, out);
 }
 
-/* From outside of the loop's thread. NULL is closed already. */
+/*
+ * From outside of the loop's thread, which calls nothing here any more, whichever of its
+ * callbacks still come. NULL is closed already.
+ */
 static inline void net_close_queue(struct net_queue *q)
 {
 	if (q)

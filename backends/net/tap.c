@@ -23,7 +23,6 @@ struct tap_queue {
 	int fd;
 	struct net_queue_config cfg;
 	struct loop_src src;
-	atomic_bool closed;
 	bool gone; /* the interface is: there is nothing but an error to be seen */
 	bool wanted;
 	bool blocked; /* by a full kernel: waits to be writable */
@@ -60,7 +59,7 @@ static void rearm(struct tap_queue *q)
 
 	if (q->gone)
 		events = 0;
-	if (events == q->armed || q->closed)
+	if (events == q->armed)
 		return;
 	if (!events)
 		loop_del(q->cfg.loop, &q->src);
@@ -169,6 +168,14 @@ static int tap_vhost_fd(struct net_queue *q)
 	return to_queue(q)->fd;
 }
 
+static void stop_watching(void *opaque)
+{
+	struct tap_queue *q = opaque;
+
+	if (q->armed)
+		loop_del(q->cfg.loop, &q->src);
+}
+
 static void tap_close_queue(struct net_queue *nq)
 {
 	struct tap_queue *q = to_queue(nq);
@@ -177,11 +184,8 @@ static void tap_close_queue(struct net_queue *nq)
 	pthread_mutex_lock(&t->lock);
 	t->queues[q->index] = NULL;
 	pthread_mutex_unlock(&t->lock);
-	/* What runs now may put it into the loop once more, and what runs after this does not. */
-	q->closed = true;
-	loop_sync(q->cfg.loop);
-	loop_del(q->cfg.loop, &q->src);
-	loop_sync(q->cfg.loop);
+	/* What runs now may put it into the loop once more. */
+	loop_call(q->cfg.loop, stop_watching, q);
 	free(q);
 }
 

@@ -32,7 +32,7 @@ struct user {
 
 	/* The queue's; its thread's while it is open. */
 	struct net_queue q;
-	atomic_bool open;
+	bool open;
 	struct net_queue_config cfg;
 	struct host_clock host_clock;
 	struct timer timer; /* the first of all that is due */
@@ -204,8 +204,6 @@ static void turn(void *opaque)
 {
 	struct user *u = opaque;
 
-	if (!u->open)
-		return;
 	if (has_room(u))
 		user_sockets_collect(&u->sockets);
 	else
@@ -319,16 +317,21 @@ static void user_want(struct net_queue *q, bool readable)
 		timer_arm(&u->timer, now_ns(u));
 }
 
-/* A turn may be under way, and arm what we disarm: so that it is the last has to come first. */
+static void stop_turns(void *opaque)
+{
+	struct user *u = opaque;
+
+	loop_del(u->cfg.loop, &u->src);
+	timer_arm(&u->timer, TIMER_OFF);
+}
+
 static void user_close_queue(struct net_queue *q)
 {
 	struct user *u = queue_to_user(q);
 
+	/* A turn may be under way, and arm what this disarms. */
+	loop_call(u->cfg.loop, stop_turns, u);
 	u->open = false;
-	loop_sync(u->cfg.loop);
-	loop_del(u->cfg.loop, &u->src);
-	timer_arm(&u->timer, TIMER_OFF);
-	loop_sync(u->cfg.loop);
 	if (!u->test_clock)
 		host_clock_destroy(&u->host_clock);
 	u->clock = u->test_clock;

@@ -24,7 +24,9 @@ void net_host_init(struct net_host *h)
 	assert_int_equal(loop_init(&h->loop), 0);
 	assert_int_equal(host_clock_init(&h->clock, &h->loop), 0);
 	timer_init(&h->timer, &h->clock.clock, stop, &h->loop);
-	h->loop.stop = true; /* loop_sync() waits for no loop that does not run */
+	/* It has run and ended: nobody waits for such a loop. */
+	loop_stop(&h->loop);
+	assert_int_equal(loop_run(&h->loop), 0);
 }
 
 void net_host_destroy(struct net_host *h)
