@@ -30,8 +30,8 @@
 static struct {
 	unsigned align;
 	bool on;
-	unsigned transfers;
-	unsigned holes, odd_holes;
+	atomic_uint transfers;
+	atomic_uint holes, odd_holes;
 } host = { .align = 512 };
 
 int statx(int fd, const char *path, int flags, unsigned mask, struct statx *stx)

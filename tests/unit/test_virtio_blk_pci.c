@@ -153,10 +153,11 @@ static void test_intx(void **state)
 	vrig_wait_line(m, false);
 	assert_int_equal(vdrv_isr(&m->d), 0);
 	/* The driver may ask for silence. */
-	*(uint16_t *)vrig_at(m, m->q->avail) = VIRTQ_AVAIL_F_NO_INTERRUPT;
+	__atomic_store_n((uint16_t *)vrig_at(m, m->q->avail), VIRTQ_AVAIL_F_NO_INTERRUPT,
+			 __ATOMIC_RELAXED);
 	assert_int_equal(vrig_request(m->q, VRIG_IN, 0, 512, NULL), VRIG_OK);
 	assert_int_equal(vdrv_isr(&m->d), 0);
-	*(uint16_t *)vrig_at(m, m->q->avail) = 0;
+	__atomic_store_n((uint16_t *)vrig_at(m, m->q->avail), 0, __ATOMIC_RELAXED);
 	assert_int_equal(vrig_request(m->q, VRIG_IN, 0, 512, NULL), VRIG_OK);
 	vrig_wait_line(m, true);
 	vdrv_set_status(&m->d, 0);

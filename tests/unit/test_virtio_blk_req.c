@@ -367,7 +367,7 @@ static void test_threads(void **state)
 	vrig_start_queues(m, VRIG_F_FLUSH | VRIG_F_MQ | VIRTIO_F_INDIRECT_DESC, VRIG_QUEUES);
 	m->disk.hold = true;
 	for (unsigned i = 0; i < VRIG_QUEUES; i++) {
-		vrig_add(&m->q[i], i, i == 3 ? VRIG_OUT : VRIG_IN, i, 512 * (1 + i));
+		vrig_add(&m->q[i], i, i == 3 ? VRIG_OUT : VRIG_IN, 8 * i, 512 * (1 + i));
 		vdrv_kick(&m->q[i]);
 	}
 	vrig_wait(&m->disk.nr_held, VRIG_QUEUES);
@@ -420,11 +420,12 @@ static void offer_second(void *opaque)
 {
 	struct second *s = opaque;
 	struct vdrv_queue *q = s->m->q;
-	uint16_t old = q->avail_idx;
+	uint16_t old;
 
 	if (s->offered || s->m->disk.nr_log == s->before)
 		return;
 	s->offered = true;
+	old = q->avail_idx;
 	vdrv_offer(q, 0);
 	s->wanted = vdrv_wants_kick(q, old);
 }
@@ -437,9 +438,9 @@ static void test_no_kicks_while_awake(void **state)
 	for (unsigned i = 0; i < 2; i++) {
 		struct second s = { .m = m, .before = m->disk.nr_log };
 
-		start(m, features[i]);
 		m->disk.opaque = &s;
 		m->disk.on_kick = offer_second;
+		start(m, features[i]);
 		assert_int_equal(request(m, VRIG_IN, 0, 512), VRIG_OK);
 		assert_int_equal(vrig_finish(m->q, 0, NULL), VRIG_OK);
 		assert_true(s.offered);

@@ -123,11 +123,11 @@ static void *flood(void *opaque)
 	struct flooder *fl = opaque;
 	struct vdrv_queue *q = fl->m->q;
 
-	while (!fl->stop) {
-		uint16_t used;
+	const uint16_t *used = mem_at_const(&fl->m->mem, q->used + 2, sizeof(*used));
 
-		if (mem_read(&fl->m->mem, q->used + 2, &used, 2) ||
-		    (uint16_t)(q->avail_idx - used) >= VRIG_QSIZE)
+	while (!fl->stop) {
+		if ((uint16_t)(q->avail_idx - __atomic_load_n(used, __ATOMIC_ACQUIRE)) >=
+		    VRIG_QSIZE)
 			continue;
 		vdrv_offer(q, 0);
 		vdrv_kick(q);

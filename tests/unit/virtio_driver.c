@@ -9,6 +9,8 @@
 #include "devices/pci/pci_regs.h"
 #include "devices/virtio/virtio.h"
 
+#define PACKED_DESC sizeof(struct virtq_packed_desc)
+
 static uint64_t space_in(struct bus *bus, enum bus_space space, uint64_t addr, unsigned width)
 {
 	uint64_t v = 0;
@@ -367,12 +369,18 @@ uint16_t vdrv_place_add(const struct vdrv_queue *q, uint16_t place, unsigned n)
 			  ((place & VIRTQ_WRAP) ^ (round ? VIRTQ_WRAP : 0)));
 }
 
-static void packed_desc(struct vdrv_queue *q, uint64_t table, unsigned i,
-			const struct vdrv_seg *seg, uint16_t id, uint16_t flags)
+/* All of it but its flags. */
+static void packed_desc(struct vdrv_queue *q, uint64_t gpa, const struct vdrv_seg *seg, uint16_t id)
 {
-	const struct virtq_packed_desc d = { seg->gpa, seg->len, id, flags };
+	const struct virtq_packed_desc d = { seg->gpa, seg->len, id, 0 };
 
-	(void)!mem_write(q->d->mem, table + i * sizeof(d), &d, sizeof(d));
+	(void)!mem_write(q->d->mem, gpa, &d, offsetof(struct virtq_packed_desc, flags));
+}
+
+static void packed_flags(struct vdrv_queue *q, uint64_t gpa, uint16_t flags)
+{
+	gpa += offsetof(struct virtq_packed_desc, flags);
+	__atomic_store_n(ring16(q, gpa), flags, __ATOMIC_RELEASE);
 }
 
 /* The first descriptor's flags are written last, when all behind it is there. */
@@ -386,22 +394,26 @@ static uint16_t packed_add(struct vdrv_queue *q, const struct vdrv_seg *segs, un
 	while (id + 1 < VDRV_MAX_SIZE && q->chain[id])
 		id++;
 	q->chain[id] = (uint16_t)places;
-	for (unsigned i = 0; i < n && indirect; i++)
-		packed_desc(q, indirect, i, &segs[i], 0, segs[i].write ? VIRTQ_DESC_F_WRITE : 0);
+	for (unsigned i = 0; i < n && indirect; i++) {
+		packed_desc(q, indirect + i * PACKED_DESC, &segs[i], 0);
+		packed_flags(q, indirect + i * PACKED_DESC, segs[i].write ? VIRTQ_DESC_F_WRITE : 0);
+	}
 	for (unsigned i = 0; i < places; i++) {
 		const struct vdrv_seg *seg = indirect ? &table : &segs[i];
+		uint64_t gpa = q->desc + (q->avail_idx & (VIRTQ_WRAP - 1)) * PACKED_DESC;
 		uint16_t flags = vdrv_avail_flags(q);
 
 		flags |= indirect ? VIRTQ_DESC_F_INDIRECT : 0;
 		flags |= seg->write ? VIRTQ_DESC_F_WRITE : 0;
 		flags |= i + 1 < places ? VIRTQ_DESC_F_NEXT : 0;
-		if (!i)
+		packed_desc(q, gpa, seg, id);
+		if (i)
+			packed_flags(q, gpa, flags);
+		else
 			first_flags = flags;
-		packed_desc(q, q->desc, q->avail_idx & (VIRTQ_WRAP - 1), seg, id,
-			    i ? flags : flags ^ (VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED));
 		q->avail_idx = vdrv_place_add(q, q->avail_idx, 1);
 	}
-	__atomic_store_n(ring16(q, q->desc + first * 16ull + 14), first_flags, __ATOMIC_RELEASE);
+	packed_flags(q, q->desc + first * PACKED_DESC, first_flags);
 	return id;
 }
 
