@@ -11,7 +11,8 @@
 #	fuzz	each fuzz target for a short while, with a fixed seed
 #	guest	bare-metal guests on /dev/kvm, under each of the four builds; killed at random; and
 #		under storage that fails
-#	cli	the user's mistakes, the terminal, make install, the manual page
+#	cli	the user's mistakes, the terminal, make install, the manual page; as gcc and as TSan
+#		have built it
 #	linux	stock Linux in the lab, and a test of the bare-metal guests there
 #
 # A program's output goes to build/check/NAME.log; what is shown is a line for each program, what
@@ -256,8 +257,12 @@ group_guest() {
 }
 
 group_cli() {
-	need cli gcc || return
-	TEST_OUT=$logs/cli/out tap cli/cli 300 tests/cli/run.sh build/gcc/bantam build/gcc/guests
+	local flavour
+	for flavour in gcc tsan; do
+		need cli $flavour || continue
+		TEST_OUT=$logs/cli/$flavour.out tap cli/$flavour 300 \
+			tests/cli/run.sh build/$flavour/bantam build/$flavour/guests
+	done
 }
 
 group_linux() {
