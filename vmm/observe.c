@@ -73,7 +73,9 @@ void observe_doorbells(struct observe *o, const struct virtio_dev *vdev)
 
 void observe_start(struct observe *o)
 {
+	pthread_mutex_lock(&o->lock);
 	o->started = observe_now();
+	pthread_mutex_unlock(&o->lock);
 }
 
 /* On the clock's thread. */
@@ -134,7 +136,10 @@ void observe_clear_profile(struct observe *o)
 
 int observe_write_trace(struct observe *o, int fd)
 {
-	const struct trace_clock clock = { .start = o->started, .end = observe_now() };
+	struct trace_clock clock;
 
+	pthread_mutex_lock(&o->lock);
+	clock = (struct trace_clock){ .start = o->started, .end = observe_now() };
+	pthread_mutex_unlock(&o->lock);
 	return trace_write_json(&o->trace, &clock, fd);
 }

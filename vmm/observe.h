@@ -40,10 +40,10 @@ struct observe {
 	unsigned nr_disks;
 	const struct virtio_dev *doorbells[OBSERVE_MAX_DISKS]; /* whose kicks are counted */
 	unsigned nr_doorbells;
-	struct trace_point started; /* when the guest first ran */
 	struct timer tick;
 
 	pthread_mutex_t lock; /* guards all below */
+	struct trace_point started; /* when the guest first ran */
 	bool profiled; /* it has been on */
 	bool profiling;
 	const char *symbols_path; /* --symbols, NULL: not given */

@@ -10,6 +10,9 @@
 
 #include <cmocka.h>
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 #include "cpu/exit.h"
 #include "cpu/vcpu.h"
 #include "vmm/observe.h"
@@ -184,6 +187,39 @@ static void test_profile(void **state)
 	report_free(&r);
 }
 
+struct starter {
+	struct observe *o;
+	atomic_bool stop;
+};
+
+static void *start_often(void *opaque)
+{
+	struct starter *s = opaque;
+
+	while (!s->stop)
+		observe_start(s->o);
+	return NULL;
+}
+
+/* Whoever asks for exits before the guest first runs may do so at that very moment. */
+static void test_started_meanwhile(void **state)
+{
+	struct fixture *f = *state;
+	struct starter s = { .o = &f->o };
+	pthread_t thread;
+
+	assert_int_equal(pthread_create(&thread, NULL, start_often, &s), 0);
+	for (unsigned i = 0; i < 2000; i++) {
+		struct report r;
+
+		assert_int_equal(observe_report(&f->o, true, &r), 0);
+		assert_true(r.wall_ns < 60 * NSEC_PER_SEC); /* not less than none */
+		report_free(&r);
+	}
+	s.stop = true;
+	pthread_join(thread, NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -191,6 +227,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_lost_sites, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_stages, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_profile, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_started_meanwhile, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
