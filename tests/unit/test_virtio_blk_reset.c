@@ -122,7 +122,6 @@ static void *flood(void *opaque)
 {
 	struct flooder *fl = opaque;
 	struct vdrv_queue *q = fl->m->q;
-
 	const uint16_t *used = mem_at_const(&fl->m->mem, q->used + 2, sizeof(*used));
 
 	while (!fl->stop) {
